@@ -1,0 +1,35 @@
+"""Sort images into semantic classes without labels: SCAN as scikit-learn estimators.
+
+The public names are imported when they are first used (PEP 562), so that ``import skscan``
+is instant and loads neither torch nor scikit-learn.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_PUBLIC_NAMES = {
+    "ClusterTrainer": "skscan.training.clustering",
+    "FeatureScaler": "skscan.scaling",
+    "NeighborMiner": "skscan.neighbors",
+    "PixelFeatureExtractor": "skscan.extractors.pixels",
+    "SCANClusterer": "skscan.clusterer",
+    "SelfLabelTrainer": "skscan.training.self_labeling",
+    "TimmFeatureExtractor": "skscan.extractors.timm",
+    "load": "skscan.persistence",
+    "save": "skscan.persistence",
+}
+
+__all__ = [*_PUBLIC_NAMES, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC_NAMES:
+        raise AttributeError(f"module 'skscan' has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
