@@ -1,0 +1,219 @@
+"""Measures of agreement between clusters and classes, and of neighbour graphs.
+
+Every figure here needs labels: it serves evaluation and never enters a fit. NMI, ARI and AMI are
+scikit-learn's own (:func:`sklearn.metrics.normalized_mutual_info_score`,
+:func:`~sklearn.metrics.adjusted_rand_score`, :func:`~sklearn.metrics.adjusted_mutual_info_score`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_matrix
+from sklearn.metrics import (
+    adjusted_mutual_info_score,
+    adjusted_rand_score,
+    normalized_mutual_info_score,
+)
+from sklearn.metrics.cluster import contingency_matrix
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+
+
+def clustering_accuracy(y_true: Any, y_pred: Any) -> float:
+    """Accuracy under the best one-to-one match of clusters to classes.
+
+    The match maximises the agreement (Hungarian algorithm). With more clusters than classes the
+    samples of clusters left without a class count as wrong, and the other way round.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Class labels, of any type.
+    y_pred : array-like of shape (n_samples,)
+        Cluster labels, of any type.
+
+    Returns
+    -------
+    accuracy : float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> from skscan.metrics import clustering_accuracy
+    >>> clustering_accuracy(["cat", "cat", "dog", "dog"], [1, 1, 0, 1])
+    0.75
+    """
+    counts = _counts(y_true, y_pred)
+    classes, clusters = linear_sum_assignment(counts, maximize=True)
+    return float(counts[classes, clusters].sum() / counts.sum())
+
+
+def many_to_one_accuracy(y_true: Any, y_pred: Any) -> float:
+    """Accuracy when each cluster stands for its most frequent class.
+
+    Several clusters may stand for one class, so this suits over-clustering; it grows with the
+    number of clusters by itself.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Class labels.
+    y_pred : array-like of shape (n_samples,)
+        Cluster labels.
+
+    Returns
+    -------
+    accuracy : float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> from skscan.metrics import many_to_one_accuracy
+    >>> many_to_one_accuracy([0, 0, 1, 1], [0, 1, 2, 3])
+    1.0
+    """
+    counts = _counts(y_true, y_pred)
+    return float(counts.max(axis=0).sum() / counts.sum())
+
+
+def top_k_accuracy(y_true: Any, probabilities: Any, k: int = 5) -> float:
+    """Share of samples whose class is among the k most probable clusters, once matched.
+
+    The match of clusters to classes is that of :func:`clustering_accuracy` for the most probable
+    clusters; a cluster without a class never hits.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Class labels.
+    probabilities : array-like of shape (n_samples, n_clusters)
+        Probabilities, or any score that ranks the clusters of a sample.
+    k : int, default=5
+        Clusters that may hit; clipped to ``n_clusters``.
+
+    Returns
+    -------
+    accuracy : float
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If k is below 1 or the lengths differ.
+    """
+    probabilities = check_array(probabilities, input_name="probabilities")
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k!r}.")
+    y_true = column_or_1d(y_true)
+    check_consistent_length(y_true, probabilities)
+    classes, y_true = np.unique(y_true, return_inverse=True)
+    n_clusters = probabilities.shape[1]
+    counts = np.zeros((len(classes), n_clusters), dtype=np.int64)
+    np.add.at(counts, (y_true, probabilities.argmax(axis=1)), 1)
+    matched_classes, matched_clusters = linear_sum_assignment(counts, maximize=True)
+    class_of_cluster = np.full(n_clusters, -1)
+    class_of_cluster[matched_clusters] = matched_classes
+    top = np.argsort(-probabilities, axis=1, kind="stable")[:, : min(k, n_clusters)]
+    return float((class_of_cluster[top] == y_true[:, None]).any(axis=1).mean())
+
+
+def neighbor_purity(graph: csr_matrix, y: Any) -> float:
+    """Share of neighbour pairs that have the same label.
+
+    Parameters
+    ----------
+    graph : csr_matrix of shape (n_samples, n_samples)
+        Neighbour graph; entries on the diagonal are not counted.
+    y : array-like of shape (n_samples,)
+        Labels.
+
+    Returns
+    -------
+    purity : float
+        Between 0 and 1; NaN for a graph without pairs.
+
+    Raises
+    ------
+    ValueError
+        If the graph is not square or y has another length.
+    """
+    y = column_or_1d(y)
+    if graph.shape != (len(y), len(y)):
+        raise ValueError(f"y has {len(y)} labels for a graph of shape {graph.shape}.")
+    pairs = graph.tocoo()
+    others = pairs.row != pairs.col
+    if not others.any():
+        return float("nan")
+    return float((y[pairs.row[others]] == y[pairs.col[others]]).mean())
+
+
+#: Every measure by name; each takes ``(y_true, y_pred)``.
+CLUSTERING_METRICS: dict[str, Callable[[Any, Any], float]] = {
+    "accuracy": clustering_accuracy,
+    "many_to_one_accuracy": many_to_one_accuracy,
+    "nmi": normalized_mutual_info_score,
+    "ari": adjusted_rand_score,
+    "ami": adjusted_mutual_info_score,
+}
+
+
+def clustering_report(y_true: Any, y_pred: Any) -> dict[str, float]:
+    """All measures of :data:`CLUSTERING_METRICS` at once.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Class labels.
+    y_pred : array-like of shape (n_samples,)
+        Cluster labels.
+
+    Returns
+    -------
+    report : dict of str to float
+        Keys ``accuracy``, ``many_to_one_accuracy``, ``nmi``, ``ari`` and ``ami``.
+    """
+    return {name: float(metric(y_true, y_pred)) for name, metric in CLUSTERING_METRICS.items()}
+
+
+def get_scorer(name: str) -> Callable[..., float]:
+    """Give a measure as a scorer ``(estimator, X, y) -> float`` for model selection.
+
+    Parameters
+    ----------
+    name : {"accuracy", "many_to_one_accuracy", "nmi", "ari", "ami", "top_5_accuracy"}
+        The measure.
+
+    Returns
+    -------
+    scorer : callable
+        Usable as ``GridSearchCV(..., scoring=scorer)``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such measure.
+
+    Examples
+    --------
+    >>> from skscan.metrics import get_scorer
+    >>> scorer = get_scorer("nmi")
+    """
+    from sklearn.metrics import make_scorer
+
+    if name == "top_5_accuracy":
+        return make_scorer(top_k_accuracy, response_method="predict_proba", k=5)
+    if name not in CLUSTERING_METRICS:
+        accepted = sorted([*CLUSTERING_METRICS, "top_5_accuracy"])
+        raise ValueError(f"name must be one of {accepted}, got {name!r}.")
+    return make_scorer(CLUSTERING_METRICS[name])
+
+
+def _counts(y_true: Any, y_pred: Any) -> np.ndarray:
+    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
+    check_consistent_length(y_true, y_pred)
+    if len(y_true) == 0:
+        raise ValueError("y_true and y_pred are empty; at least one label is needed.")
+    return contingency_matrix(y_true, y_pred)

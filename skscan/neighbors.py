@@ -1,0 +1,347 @@
+"""Mining of nearest neighbours: the graph that says which images belong together.
+
+:class:`NeighborMiner` is a transformer from features to a sparse graph of distances, the same
+graph that :class:`sklearn.neighbors.KNeighborsTransformer` gives, so it serves every estimator
+that takes a precomputed neighbour graph.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skscan.exceptions import SkscanWarning
+from skscan.metrics import neighbor_purity
+
+#: Up to this many samples ``backend="auto"`` searches exactly.
+EXACT_LIMIT = 50_000
+
+
+class SearchBackend(Protocol):
+    """What a search backend offers: build an index over rows, then query it."""
+
+    def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return euclidean distances and indices of the nearest rows, nearest first."""
+
+
+class ExactSearch:
+    """Exact euclidean search, in blocks of bounded memory, by scikit-learn."""
+
+    def __init__(self, X: np.ndarray, n_jobs: int | None) -> None:
+        self._index = NearestNeighbors(algorithm="brute", n_jobs=n_jobs).fit(X)
+
+    def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._index.kneighbors(X, n_neighbors)
+
+
+class FaissSearch:
+    """Approximate euclidean search by an inverted file of faiss.
+
+    The rows are split into about ``4 sqrt(n)`` cells and the nearest sixteenth of them is
+    searched for each query: deterministic for given data, whatever the number of threads.
+    """
+
+    def __init__(self, X: np.ndarray, n_jobs: int | None) -> None:
+        faiss = _import_faiss()
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        n_samples, n_features = X.shape
+        n_cells = max(1, min(int(4 * np.sqrt(n_samples)), n_samples // 39))
+        quantizer = faiss.IndexFlatL2(n_features)
+        self._index = faiss.IndexIVFFlat(quantizer, n_features, n_cells)
+        self._index.train(X)
+        self._index.add(X)
+        self._index.nprobe = max(8, n_cells // 16)
+        self._data = X
+
+    def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        squared, indices = self._index.search(X, n_neighbors)
+        incomplete = np.flatnonzero((indices < 0).any(axis=1))
+        if incomplete.size:  # too few rows in the cells that were searched
+            exact = ExactSearch(self._data, n_jobs=None)
+            distances, indices[incomplete] = exact.query(X[incomplete], n_neighbors)
+            squared[incomplete] = distances**2
+        return np.sqrt(np.maximum(squared, 0)), indices
+
+
+def _import_faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(
+            "NeighborMiner(backend='faiss') needs the package faiss-cpu: "
+            "`pip install 'skscan[faiss]'`, or use backend='exact'."
+        ) from error
+    return faiss
+
+
+def _faiss_is_installed() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("faiss") is not None
+
+
+_BACKENDS: dict[str, Callable[[np.ndarray, int | None], SearchBackend]] = {
+    "exact": ExactSearch,
+    "faiss": FaissSearch,
+}
+
+
+class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Mine the k nearest neighbours of each sample.
+
+    Memory stays bounded: the search runs over blocks of rows, never over an
+    ``n_samples x n_samples`` matrix.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=20
+        Neighbours of each sample, itself not counted. 20 is the paper's choice for small data
+        sets, 50 for ImageNet. When there are fewer other samples, it is clipped with a warning.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        Distance between samples; cosine distance is one minus the cosine.
+    backend : {"auto", "exact", "faiss"}, default="auto"
+        How to search. ``"exact"`` compares all pairs. ``"faiss"`` is approximate (an inverted
+        file; needs the extra ``skscan[faiss]``). ``"auto"`` is exact up to 50,000 samples and
+        beyond that where faiss is not installed.
+    n_jobs : int, default=None
+        Threads of the exact search, as in :class:`sklearn.neighbors.NearestNeighbors`.
+
+    Attributes
+    ----------
+    backend_ : str
+        The backend in use.
+    n_neighbors_ : int
+        Neighbours of each sample after clipping.
+    n_samples_fit_ : int
+        Number of indexed samples.
+    n_features_in_ : int
+        Number of features seen during `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, when X has string column names.
+
+    See Also
+    --------
+    sklearn.neighbors.KNeighborsTransformer : The same graph; exact searches only.
+
+    References
+    ----------
+    Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020,
+    section 2.1.
+
+    Examples
+    --------
+    >>> from sklearn.cluster import DBSCAN
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skscan import NeighborMiner
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> NeighborMiner(n_neighbors=5).fit_transform(X).shape
+    (1797, 1797)
+    >>> model = make_pipeline(NeighborMiner(20), DBSCAN(eps=20, metric="precomputed"))
+    >>> model.fit_predict(X).shape
+    (1797,)
+    """
+
+    _parameter_constraints: dict = {
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "metric": [StrOptions({"euclidean", "cosine"})],
+        "backend": [StrOptions({"auto", *_BACKENDS})],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        n_neighbors: int = 20,
+        *,
+        metric: str = "euclidean",
+        backend: str = "auto",
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.backend = backend
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any = None) -> NeighborMiner:
+        """Index the features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features; float32 and float64 are kept as they are.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        self : NeighborMiner
+            The fitted miner.
+        """
+        self._validate_params()
+        X = validate_data(
+            self, X, dtype=[np.float64, np.float32], order="C", ensure_min_samples=2
+        )
+        self.n_samples_fit_ = X.shape[0]
+        self.n_neighbors_ = self._clip(self.n_neighbors)
+        self.backend_ = self._choose_backend()
+        self._fit_X = self._prepare(X)
+        self._index = _BACKENDS[self.backend_](self._fit_X, self.n_jobs)
+        return self
+
+    def transform(self, X: Any) -> csr_matrix:
+        """Give the graph from the rows of X to the indexed samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        graph : csr_matrix of shape (n_samples, n_samples_fit)
+            Distances to the ``n_neighbors + 1`` nearest indexed samples, nearest first in each
+            row; for a row that is indexed itself, the first of them is the row.
+        """
+        check_is_fitted(self)
+        return self.kneighbors_graph(X, self.n_neighbors_ + 1)
+
+    def fit_transform(self, X: Any, y: Any = None) -> csr_matrix:
+        """Index X and give its own neighbour graph.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        graph : csr_matrix of shape (n_samples, n_samples)
+            Distances to ``n_neighbors + 1`` samples, the row itself first as an explicit zero.
+        """
+        self.fit(X)
+        distances, indices = self.kneighbors()
+        own = np.arange(self.n_samples_fit_, dtype=indices.dtype)
+        indices = np.column_stack([own, indices])
+        distances = np.column_stack([np.zeros_like(distances[:, 0]), distances])
+        return self._graph(distances, indices)
+
+    def kneighbors(
+        self, X: Any = None, n_neighbors: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the nearest indexed samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), default=None
+            Query rows. Without it the indexed samples are queried, and a sample is not its own
+            neighbour.
+        n_neighbors : int, default=None
+            Number of neighbours; the parameter of the constructor when None.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_neighbors)
+            Distances, ascending.
+        indices : ndarray of shape (n_samples, n_neighbors)
+            Rows of the indexed samples.
+        """
+        check_is_fitted(self)
+        if X is None:
+            k = self.n_neighbors_ if n_neighbors is None else self._clip(n_neighbors)
+            return self._without_self(*self._search(self._fit_X, k + 1))
+        X = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False)
+        k = self.n_neighbors_ if n_neighbors is None else n_neighbors
+        return self._search(self._prepare(X), min(k, self.n_samples_fit_))
+
+    def kneighbors_graph(self, X: Any = None, n_neighbors: int | None = None) -> csr_matrix:
+        """Give the neighbours as a sparse matrix of distances.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), default=None
+            Query rows; see :meth:`kneighbors`.
+        n_neighbors : int, default=None
+            Number of neighbours; the parameter of the constructor when None.
+
+        Returns
+        -------
+        graph : csr_matrix of shape (n_samples, n_samples_fit)
+            Distances, ascending in each row.
+        """
+        return self._graph(*self.kneighbors(X, n_neighbors))
+
+    def purity(self, y: Any) -> float:
+        """Share of neighbour pairs that have the same label.
+
+        Parameters
+        ----------
+        y : array-like of shape (n_samples_fit,)
+            Labels of the indexed samples; used for this figure alone.
+
+        Returns
+        -------
+        purity : float
+            Mean over samples and their neighbours, the sample itself not counted.
+        """
+        return neighbor_purity(self.kneighbors_graph(), y)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_samples_fit_
+
+    def _choose_backend(self) -> str:
+        if self.backend != "auto":
+            return self.backend
+        large = self.n_samples_fit_ > EXACT_LIMIT
+        return "faiss" if large and _faiss_is_installed() else "exact"
+
+    def _clip(self, n_neighbors: int) -> int:
+        most = self.n_samples_fit_ - 1
+        if n_neighbors > most:
+            warnings.warn(
+                f"n_neighbors={n_neighbors} is more than the {most} other samples; "
+                f"{most} are used. Lower n_neighbors or give more samples.",
+                SkscanWarning,
+                stacklevel=3,
+            )
+        return min(n_neighbors, most)
+
+    def _prepare(self, X: np.ndarray) -> np.ndarray:
+        return normalize(X) if self.metric == "cosine" else X
+
+    def _search(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+        distances, indices = self._index.query(X, n_neighbors)
+        if self.metric == "cosine":
+            distances = distances**2 / 2  # |a - b|^2 = 2 - 2 cos for unit vectors
+        return distances, indices
+
+    @staticmethod
+    def _without_self(
+        distances: np.ndarray, indices: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        n_samples, n_found = indices.shape
+        drop = indices == np.arange(n_samples)[:, None]
+        # among many exact duplicates a sample may miss itself: then the farthest one goes
+        drop[~drop.any(axis=1), -1] = True
+        keep = ~drop
+        shape = (n_samples, n_found - 1)
+        return distances[keep].reshape(shape), indices[keep].reshape(shape)
+
+    def _graph(self, distances: np.ndarray, indices: np.ndarray) -> csr_matrix:
+        n_queries, k = indices.shape
+        indptr = np.arange(0, n_queries * k + 1, k)
+        shape = (n_queries, self.n_samples_fit_)
+        return csr_matrix((distances.ravel(), indices.ravel(), indptr), shape=shape)
