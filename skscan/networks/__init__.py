@@ -1,0 +1,1 @@
+"""Network parts: heads and small backbones."""

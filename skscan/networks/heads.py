@@ -1,0 +1,60 @@
+"""Cluster heads on frozen features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LinearHeads"]
+
+
+@dataclass(frozen=True)
+class LinearHeads:
+    """Several linear classifiers that share one feature space; numpy only.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_heads, n_clusters, n_features), float32
+    biases : ndarray of shape (n_heads, n_clusters), float32
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skscan.networks.heads import LinearHeads
+    >>> heads = LinearHeads(np.eye(2, dtype=np.float32)[None], np.zeros((1, 2), np.float32))
+    >>> heads.predict(np.array([[3.0, 1.0], [0.0, 2.0]], dtype=np.float32))
+    array([0, 1])
+    """
+
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters of each head."""
+        return self.weights.shape[1]
+
+    def logits(self, features: NDArray, head: int = 0) -> NDArray[np.float32]:
+        """Return the logits of one head, shape (n_samples, n_clusters)."""
+        return features @ self.weights[head].T + self.biases[head]
+
+    def predict_proba(self, features: NDArray, head: int = 0) -> NDArray[np.float32]:
+        """Return the softmax of the logits of one head, shape (n_samples, n_clusters)."""
+        logits = self.logits(features, head)
+        logits -= logits.max(axis=1, keepdims=True)
+        probabilities = np.exp(logits, out=logits)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def predict(self, features: NDArray, head: int = 0) -> NDArray[np.intp]:
+        """Return the most probable cluster of each sample, shape (n_samples,)."""
+        return self.logits(features, head).argmax(axis=1)
+
+    def select(self, head: int) -> LinearHeads:
+        """Return one head alone, as `LinearHeads` of length 1."""
+        return LinearHeads(self.weights[head : head + 1], self.biases[head : head + 1])

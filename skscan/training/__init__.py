@@ -1,0 +1,1 @@
+"""Training: losses, starts, the clustering stage and the self-labelling stage."""

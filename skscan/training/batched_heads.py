@@ -1,0 +1,211 @@
+"""Many linear heads trained at once, as one matrix product per step.
+
+Gradients are derived by hand: for softmax outputs they are short, and they cost a third of what
+automatic differentiation does. The tests hold them against `skscan.training.losses`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skscan.networks.heads import LinearHeads
+from skscan.training.losses import SMALLEST_PROBABILITY
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["BatchedHeads", "scan_gradient"]
+
+SMALLEST_AGREEMENT = 1e-30
+
+
+def scan_gradient(
+    probabilities: Tensor, entropy_weight: Tensor, log_prior: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Gradient of the SCAN loss of every head with respect to its logits.
+
+    The entropy term is written as a divergence from a prior,
+    :math:`\lambda \sum_c \bar p_c \log(\bar p_c / \pi_c)`; with a uniform prior that is the paper's
+    :math:`-\lambda H(\bar p)` up to a constant.
+
+    Parameters
+    ----------
+    probabilities : Tensor of shape (2 * batch, n_heads, n_clusters)
+        Softmax outputs: anchors first, then one neighbor of each.
+    entropy_weight : Tensor of shape (n_heads,)
+    log_prior : Tensor of shape (n_heads, n_clusters)
+
+    Returns
+    -------
+    gradient : Tensor of shape (2 * batch, n_heads, n_clusters)
+    consistency, entropy : Tensor of shape (n_heads,)
+    """
+    batch = len(probabilities) // 2
+    anchors, neighbors = probabilities[:batch], probabilities[batch:]
+    joint = anchors * neighbors
+    agreement = joint.sum(dim=2, keepdim=True).clamp(min=SMALLEST_AGREEMENT)
+    mean_probability = anchors.mean(dim=0).clamp(min=SMALLEST_PROBABILITY)
+    log_mean = mean_probability.log()
+
+    gradient = probabilities - joint.div_(agreement).repeat(2, 1, 1)
+    pull = anchors * (entropy_weight[:, None] * (log_mean - log_prior))
+    gradient[:batch] += pull - anchors * pull.sum(dim=2, keepdim=True)
+    consistency = -agreement.log().mean(dim=0).squeeze(1)
+    entropy = -(mean_probability * log_mean).sum(dim=1)
+    return gradient / batch, consistency, entropy
+
+
+class BatchedHeads:
+    """Linear heads on frozen features, with Adam for all of them.
+
+    Parameters
+    ----------
+    heads : LinearHeads
+        Where training starts.
+    device : str or torch.device
+    """
+
+    def __init__(self, heads: LinearHeads, device: str | torch.device = "cpu") -> None:
+        import torch
+
+        self.n_heads, self.n_clusters, n_features = heads.weights.shape
+        stacked = np.concatenate([heads.weights, heads.biases[:, :, None]], axis=2)
+        flat = stacked.reshape(-1, n_features + 1).T
+        self.parameters = torch.tensor(flat, dtype=torch.float32, device=device)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the logits of all heads, shape (batch, n_heads, n_clusters)."""
+        import torch
+
+        flat = torch.addmm(self.parameters[-1], features, self.parameters[:-1])
+        return flat.view(len(features), self.n_heads, self.n_clusters)
+
+    def to_numpy(self) -> LinearHeads:
+        """Return the present parameters as `LinearHeads`."""
+        flat = self.parameters.T.cpu().numpy()
+        stacked = flat.reshape(self.n_heads, self.n_clusters, -1)
+        return LinearHeads(stacked[:, :, :-1].copy(), stacked[:, :, -1].copy())
+
+    def fit_scan(
+        self,
+        features: Tensor,
+        neighbors: Tensor,
+        entropy_weight: NDArray,
+        prior: NDArray,
+        *,
+        n_epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        generator: torch.Generator,
+    ) -> Iterator[tuple[NDArray, NDArray]]:
+        """Train with the SCAN loss; yield consistency and entropy of each head after each pass.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_samples, n_features)
+        neighbors : int Tensor of shape (n_samples, k)
+            One of the k is drawn for each anchor, fresh in each pass.
+        entropy_weight : ndarray of shape (n_heads,)
+        prior : ndarray of shape (n_heads, n_clusters)
+            Shares of the clusters that the mean prediction is drawn to.
+        """
+        import torch
+
+        device = features.device
+        weight = torch.as_tensor(entropy_weight, dtype=torch.float32, device=device)
+        log_prior = torch.as_tensor(np.log(prior), dtype=torch.float32, device=device)
+        n_batches = max(len(features) // batch_size, 1)
+        adam = _Adam(self.parameters, learning_rate, n_epochs * n_batches)
+        for _ in range(n_epochs):
+            partners = _draw_neighbors(neighbors, generator)
+            order = torch.randperm(len(features), generator=generator).to(device)
+            sums = torch.zeros(2, self.n_heads, device=device)
+            for anchors in torch.tensor_split(order, n_batches):
+                pairs = features[torch.cat([anchors, partners[anchors]])]
+                probabilities = torch.softmax(self.logits(pairs), dim=2)
+                gradient, *values = scan_gradient(probabilities, weight, log_prior)
+                adam.step(_parameter_gradient(pairs, gradient))
+                sums += torch.stack(values) * (len(anchors) / len(features))
+            consistency, entropy = sums.cpu().numpy()
+            yield consistency, entropy
+
+    def fit_labels(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        *,
+        n_epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        generator: torch.Generator,
+    ) -> None:
+        """Fit every head to labels of its own by cross-entropy.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_samples, n_features)
+        labels : int Tensor of shape (n_samples, n_heads)
+        """
+        import torch
+
+        n_batches = max(len(features) // batch_size, 1)
+        adam = _Adam(self.parameters, learning_rate, n_epochs * n_batches)
+        for _ in range(n_epochs):
+            order = torch.randperm(len(features), generator=generator).to(features.device)
+            for batch in torch.tensor_split(order, n_batches):
+                gradient = torch.softmax(self.logits(features[batch]), dim=2)
+                targets = labels[batch][:, :, None]
+                gradient.scatter_add_(2, targets, -torch.ones_like(gradient[:, :, :1]))
+                adam.step(_parameter_gradient(features[batch], gradient / len(batch)))
+
+
+def _draw_neighbors(neighbors: Tensor, generator: torch.Generator) -> Tensor:
+    import torch
+
+    n_samples, k = neighbors.shape
+    columns = torch.randint(k, (n_samples, 1), generator=generator).to(neighbors.device)
+    return neighbors.gather(1, columns).squeeze(1)
+
+
+def _parameter_gradient(features: Tensor, logit_gradient: Tensor) -> Tensor:
+    import torch
+
+    flat = logit_gradient.reshape(len(features), -1)
+    return torch.cat([features.T @ flat, flat.sum(dim=0, keepdim=True)])
+
+
+class _Adam:
+    """Adam (Kingma and Ba, 2015) on one tensor, with a cosine schedule down to zero."""
+
+    def __init__(
+        self,
+        parameters: Tensor,
+        learning_rate: float,
+        n_steps: int,
+        decay: tuple[float, float] = (0.9, 0.99),
+    ) -> None:
+        import torch
+
+        self.parameters = parameters
+        self.learning_rate = learning_rate
+        self.n_steps = n_steps
+        self.decay = decay
+        self.mean = torch.zeros_like(parameters)
+        self.mean_square = torch.zeros_like(parameters)
+        self.steps_done = 0
+
+    def step(self, gradient: Tensor) -> None:
+        first, second = self.decay
+        self.steps_done += 1
+        self.mean.lerp_(gradient, 1 - first)
+        self.mean_square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        rate = 0.5 * self.learning_rate * (1 + math.cos(math.pi * self.steps_done / self.n_steps))
+        scale = rate / (1 - first**self.steps_done)
+        root = (self.mean_square / (1 - second**self.steps_done)).sqrt_().add_(1e-8)
+        self.parameters.addcdiv_(self.mean, root, value=-scale)

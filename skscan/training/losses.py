@@ -1,0 +1,164 @@
+"""The losses of the three stages as pure functions of tensors.
+
+Every function takes logits or features and returns scalars that can be differentiated. They are
+written with log-softmax throughout, so saturated logits give finite values and useful gradients.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["scan_loss", "self_label_loss", "simclr_loss"]
+
+LOG_AGREEMENT_FLOOR = -100.0
+"""Smallest log-probability of agreement that enters the loss, as in binary cross-entropy."""
+
+SMALLEST_PROBABILITY = 1e-8
+"""Mean probabilities are clamped to this before the entropy is taken."""
+
+
+def scan_loss(
+    anchor_logits: Tensor, neighbor_logits: Tensor, entropy_weight: float = 5.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""SCAN clustering loss: agree with a neighbor, use all clusters.
+
+    With :math:`p, q` the softmax of the anchor's and the neighbor's logits and
+    :math:`\bar p` the mean of p over the batch,
+
+    .. math::
+        L = -\tfrac{1}{B} \sum_b \log \langle p_b, q_b \rangle - \lambda H(\bar p)
+
+    Parameters
+    ----------
+    anchor_logits : Tensor of shape (batch, n_clusters)
+    neighbor_logits : Tensor of shape (batch, n_clusters)
+        Row b belongs to a neighbor of anchor b.
+    entropy_weight : float, default=5.0
+        :math:`\lambda`, the weight of the entropy term.
+
+    Returns
+    -------
+    total, consistency, entropy : Tensor scalars, natural logarithms
+        ``total = consistency - entropy_weight * entropy``.
+
+    References
+    ----------
+    Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020, eq. 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscan.training.losses import scan_loss
+    >>> total, consistency, entropy = scan_loss(torch.zeros(8, 10), torch.zeros(8, 10))
+    >>> round(total.item(), 4)
+    -9.2103
+    """
+    import torch
+
+    log_p = torch.log_softmax(anchor_logits, dim=1)
+    log_q = torch.log_softmax(neighbor_logits, dim=1)
+    log_agreement = torch.logsumexp(log_p + log_q, dim=1)
+    # The floor bounds the value only: pairs below it keep their gradient and can still be mended.
+    below_floor = (LOG_AGREEMENT_FLOOR - log_agreement).clamp(min=0).detach()
+    consistency = -(log_agreement + below_floor).mean()
+    mean_probability = log_p.exp().mean(dim=0).clamp(min=SMALLEST_PROBABILITY)
+    entropy = -(mean_probability * mean_probability.log()).sum()
+    return consistency - entropy_weight * entropy, consistency, entropy
+
+
+def self_label_loss(
+    weak_logits: Tensor,
+    strong_logits: Tensor,
+    threshold: float = 0.99,
+    class_balancing: bool = True,
+) -> Tensor:
+    r"""Cross-entropy of strongly perturbed samples to their own confident labels.
+
+    Samples whose weak view has a largest probability above the threshold take that class as label
+    for their strong view. With class balancing every class that is present counts the same:
+    :math:`L = \operatorname{mean}_c \operatorname{mean}_{i: y_i = c} \ell_i`.
+
+    Parameters
+    ----------
+    weak_logits : Tensor of shape (batch, n_clusters)
+        Only read for the labels: no gradient flows through it.
+    strong_logits : Tensor of shape (batch, n_clusters)
+    threshold : float, default=0.99
+        A sample is kept when its largest probability is strictly above this value.
+    class_balancing : bool, default=True
+        Average over the classes that are present instead of over the samples.
+
+    Returns
+    -------
+    loss : Tensor scalar
+
+    Raises
+    ------
+    ValueError
+        If no sample is above the threshold.
+
+    References
+    ----------
+    Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020,
+    section 2.3 and eq. 3.
+    """
+    import torch
+
+    confidence, labels = torch.softmax(weak_logits.detach(), dim=1).max(dim=1)
+    kept = confidence > threshold
+    if not bool(kept.any()):
+        raise ValueError(
+            f"No sample has a confidence above threshold={threshold}: the largest is "
+            f"{confidence.max().item():.3g}. Use a smaller threshold or train the clusters longer."
+        )
+    labels, strong_logits = labels[kept], strong_logits[kept]
+    losses = torch.nn.functional.cross_entropy(strong_logits, labels, reduction="none")
+    if not class_balancing:
+        return losses.mean()
+    class_sizes = torch.bincount(labels, minlength=strong_logits.shape[1])
+    sample_weights = 1.0 / class_sizes[labels].to(losses.dtype)
+    return (sample_weights * losses).sum() / sample_weights.sum()
+
+
+def simclr_loss(features: Tensor, temperature: float = 0.1) -> Tensor:
+    r"""Contrastive loss of two views, with the first views as the only anchors.
+
+    With :math:`z^1_i, z^2_i` the normalised features of the two views of image i,
+
+    .. math::
+        L = -\tfrac{1}{B} \sum_i \log \frac{\exp(z^1_i \cdot z^2_i / \tau)}
+            {\sum_{j \ne i} \exp(z^1_i \cdot z^1_j / \tau)
+             + \sum_j \exp(z^1_i \cdot z^2_j / \tau)}
+
+    Parameters
+    ----------
+    features : Tensor of shape (batch, 2, n_features)
+        L2-normalised features of both views.
+    temperature : float, default=0.1
+        :math:`\tau`.
+
+    Returns
+    -------
+    loss : Tensor scalar
+
+    Notes
+    -----
+    The usual NT-Xent takes both views as anchors; this form takes the first only, as the SCAN
+    pretext task does.
+
+    References
+    ----------
+    Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
+    ICML 2020, eq. 1.
+    """
+    import torch
+
+    first, second = features.unbind(dim=1)
+    among_first = first @ first.T / temperature
+    to_second = first @ second.T / temperature
+    itself = torch.eye(len(first), dtype=torch.bool, device=features.device)
+    similarities = torch.cat([among_first.masked_fill(itself, -torch.inf), to_second], dim=1)
+    return (torch.logsumexp(similarities, dim=1) - to_second.diagonal()).mean()

@@ -1,0 +1,238 @@
+"""The self-labelling stage: a head learns from its own confident predictions."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skscan.graph import neighbor_table, symmetric_affinity
+from skscan.networks.heads import LinearHeads
+from skscan.selection import modularity, silhouette_to_centers
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["SelfLabelResult", "SelfLabelTrainer"]
+
+
+@dataclass(frozen=True)
+class SelfLabelResult:
+    """What the self-labelling stage gives back.
+
+    Parameters
+    ----------
+    heads : LinearHeads
+        The one head to use from now on: the new one if it was accepted, else the earlier one.
+    history : list of dict
+        One entry for each pass: pass, loss, confident (share of samples above the threshold).
+    accepted : bool
+        Whether the new head is kept.
+    reason : str
+        Why it was kept or not, for the user.
+    """
+
+    heads: LinearHeads
+    history: list[dict[str, Any]] = field(default_factory=list)
+    accepted: bool = False
+    reason: str = ""
+
+
+class SelfLabelTrainer(BaseEstimator):
+    """Train the best head further on its own confident predictions.
+
+    In each step the samples that the head is confident of become labels for strongly perturbed
+    copies of themselves (section 2.3 of the paper). On frozen features the perturbation moves a
+    sample towards one of its neighbors, adds noise and drops features. The earlier head is kept,
+    with a warning, if no sample is confident, if a cluster vanishes or if the new partition is not
+    better by any label-free criterion.
+
+    Parameters
+    ----------
+    scope : {"heads"}, default="heads"
+        What is trained: the linear head on frozen features.
+    threshold : float, default=0.99
+        A sample is confident when its largest probability is above this.
+    class_balancing : bool, default=True
+        Let every class count the same, however many confident samples it has.
+    n_epochs : int or "auto", default="auto"
+        Passes over the data; ``"auto"`` makes about 100 steps.
+    batch_size : int or "auto", default="auto"
+        Samples in a batch; ``"auto"`` takes at least 50 for each cluster.
+    learning_rate : float, default=0.001
+        Step of Adam.
+    noise : float, default=0.3
+        Strength of the perturbation: share of features that are dropped, and standard deviation of
+        the noise in units of the root mean square of the features.
+    """
+
+    _parameter_constraints: dict = {
+        "scope": [StrOptions({"heads"})],
+        "threshold": [Interval(Real, 0, 1, closed="left")],
+        "class_balancing": ["boolean"],
+        "n_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "noise": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(
+        self,
+        *,
+        scope: str = "heads",
+        threshold: float = 0.99,
+        class_balancing: bool = True,
+        n_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        learning_rate: float = 0.001,
+        noise: float = 0.3,
+    ) -> None:
+        self.scope = scope
+        self.threshold = threshold
+        self.class_balancing = class_balancing
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.noise = noise
+
+    def train(
+        self,
+        features: NDArray[np.float32],
+        neighbors: sparse.csr_matrix,
+        heads: LinearHeads,
+        best_head: int,
+        *,
+        random_state: np.random.RandomState,
+        device: str = "cpu",
+        verbose: int = 0,
+    ) -> SelfLabelResult:
+        """Train one head on its own labels and decide whether it got better.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_samples, n_features), float32
+        neighbors : csr_matrix of shape (n_samples, n_samples)
+            Mined neighbors; self may be among them.
+        heads : LinearHeads
+        best_head : int
+            The head among `heads` to train.
+        random_state : RandomState
+            Source of every draw.
+        device : str, default="cpu"
+        verbose : int, default=0
+
+        Returns
+        -------
+        result : SelfLabelResult
+        """
+        self._validate_params()
+        earlier = heads.select(best_head)
+        confidence = earlier.predict_proba(features).max(axis=1)
+        if not (confidence > self.threshold).any():
+            return _kept(
+                earlier,
+                [],
+                f"no sample has a confidence above threshold={self.threshold} (the largest is "
+                f"{confidence.max():.3g}); a smaller threshold would let self-labelling begin",
+            )
+        later, history = self._fit(features, neighbors, earlier, random_state, device)
+        before, after = earlier.predict(features), later.predict(features)
+        n_before, n_after = len(np.unique(before)), len(np.unique(after))
+        if n_after < n_before:
+            return _kept(
+                earlier, history, f"{n_before - n_after} of {n_before} clusters became empty"
+            )
+        affinity = symmetric_affinity(neighbors)
+        gain = (
+            modularity(after, affinity)
+            - modularity(before, affinity)
+            + silhouette_to_centers(after, features)
+            - silhouette_to_centers(before, features)
+        )
+        if gain < 0:
+            return _kept(earlier, history, f"the label-free criterion fell by {-gain:.2g}")
+        return SelfLabelResult(later, history, True, f"the label-free criterion rose by {gain:.2g}")
+
+    def _fit(
+        self,
+        features: NDArray[np.float32],
+        neighbors: sparse.csr_matrix,
+        heads: LinearHeads,
+        random_state: np.random.RandomState,
+        device: str,
+    ) -> tuple[LinearHeads, list[dict[str, Any]]]:
+        import torch
+
+        from skscan.training.losses import self_label_loss
+
+        generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
+        inputs = torch.as_tensor(features, device=device)
+        table = torch.as_tensor(neighbor_table(neighbors), device=device)
+        weights = torch.tensor(heads.weights[0], device=device, requires_grad=True)
+        biases = torch.tensor(heads.biases[0], device=device, requires_grad=True)
+        optimizer = torch.optim.Adam([weights, biases], lr=self.learning_rate)
+
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = max(1024, 50 * heads.n_clusters)
+        n_batches = max(len(features) // batch_size, 1)
+        n_epochs = max(1, round(100 / n_batches)) if self.n_epochs == "auto" else self.n_epochs
+        history = []
+        for epoch in range(n_epochs):
+            losses, n_confident = [], 0
+            order = torch.randperm(len(features), generator=generator).to(device)
+            for batch in torch.tensor_split(order, n_batches):
+                weak_logits = (inputs[batch] @ weights.T + biases).detach()
+                confident = torch.softmax(weak_logits, dim=1).amax(dim=1) > self.threshold
+                n_confident += int(confident.sum())
+                if not confident.any():
+                    continue
+                strong = self._perturb(inputs, table, batch, generator)
+                strong_logits = strong @ weights.T + biases
+                loss = self_label_loss(
+                    weak_logits, strong_logits, self.threshold, self.class_balancing
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+            history.append(
+                {
+                    "pass": epoch,
+                    "loss": float(np.mean(losses)) if losses else float("nan"),
+                    "confident": n_confident / len(features),
+                }
+            )
+        later = LinearHeads(
+            weights.detach().cpu().numpy()[None], biases.detach().cpu().numpy()[None]
+        )
+        return later, history
+
+    def _perturb(
+        self, features: Tensor, table: Tensor, batch: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Move samples towards a random neighbor, add noise, drop features."""
+        import torch
+
+        samples, device = features[batch], features.device
+        columns = torch.randint(table.shape[1], (len(batch), 1), generator=generator).to(device)
+        partners = features[table[batch].gather(1, columns).squeeze(1)]
+        share = torch.rand(len(batch), 1, generator=generator).to(device)
+        mixed = samples + share * (partners - samples)
+        noise = torch.randn(mixed.shape, generator=generator).to(device)
+        kept = torch.rand(mixed.shape, generator=generator).to(device) >= self.noise
+        spread = features.square().mean().sqrt()
+        return (mixed + self.noise * spread * noise) * kept / (1 - self.noise)
+
+
+def _kept(earlier: LinearHeads, history: list[dict[str, Any]], reason: str) -> SelfLabelResult:
+    warnings.warn(f"Self-labelling was undone: {reason}. The earlier head is kept.", stacklevel=3)
+    return SelfLabelResult(earlier, history, False, reason)
