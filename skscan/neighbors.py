@@ -298,6 +298,16 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         return neighbor_purity(self.kneighbors_graph(), y)
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        state.pop("_index", None)  # some indexes cannot be pickled; all are quick to build again
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "backend_"):
+            self._index = _BACKENDS[self.backend_](self._fit_X, self.n_jobs)
+
     @property
     def _n_features_out(self) -> int:
         return self.n_samples_fit_

@@ -58,3 +58,10 @@ class LinearHeads:
     def select(self, head: int) -> LinearHeads:
         """Return one head alone, as `LinearHeads` of length 1."""
         return LinearHeads(self.weights[head : head + 1], self.biases[head : head + 1])
+
+    def join(self, other: LinearHeads) -> LinearHeads:
+        """Return these heads followed by those of `other`."""
+        return LinearHeads(
+            np.concatenate([self.weights, other.weights]),
+            np.concatenate([self.biases, other.biases]),
+        )

@@ -1,0 +1,105 @@
+"""Features of images by any extractor, cached where a memory is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import joblib
+import numpy as np
+from joblib import Memory
+from sklearn.utils import check_array
+
+from skscan.images import ImageCollection, SkippedImage
+
+# these change how the features are computed, not what they are
+_IRRELEVANT = {"batch_size", "device", "n_jobs", "verbose"}
+
+Extraction = tuple[np.ndarray, list[SkippedImage]]
+
+
+def fit_extractor(
+    extractor: Any, images: ImageCollection, X: Any, memory: Memory
+) -> tuple[Any, np.ndarray, list[SkippedImage]]:
+    """Fit an extractor and extract the features of the same images.
+
+    Parameters
+    ----------
+    extractor : transformer
+        From images to a 2-D matrix; fitted in place.
+    images : ImageCollection
+        The images, for extractors of this library.
+    X : images
+        The images as the user gave them, for foreign extractors.
+    memory : joblib.Memory
+        Where the result is cached; the key is the content of the images and the parameters of
+        the extractor that matter.
+
+    Returns
+    -------
+    extractor : transformer
+        The fitted extractor.
+    features : ndarray of shape (n_images, n_features)
+        Features; rows of skipped images are NaN.
+    skipped : list of SkippedImage
+        Images that could not be read.
+    """
+    if memory.location is None:
+        return _fit_extract(None, extractor, images, X)
+    cached = memory.cache(_fit_extract, ignore=["extractor", "images", "X"])
+    return cached(_key(extractor, images), extractor, images, X)
+
+
+def extract_features(extractor: Any, images: ImageCollection, X: Any) -> Extraction:
+    """Extract features with a fitted extractor.
+
+    Parameters
+    ----------
+    extractor : transformer
+        Fitted, from images to a 2-D matrix.
+    images : ImageCollection
+        The images, for extractors of this library.
+    X : images
+        The images as the user gave them, for foreign extractors.
+
+    Returns
+    -------
+    features : ndarray of shape (n_images, n_features)
+        Features; rows of skipped images are NaN.
+    skipped : list of SkippedImage
+        Images that could not be read.
+
+    Raises
+    ------
+    ValueError
+        If a foreign extractor does not give one finite row for each image.
+    """
+    if hasattr(extractor, "extract"):
+        return extractor.extract(images)
+    features = check_array(
+        extractor.transform(X),
+        dtype=[np.float64, np.float32],
+        input_name=f"The output of {type(extractor).__name__}",
+    )
+    if len(features) != len(images):
+        raise ValueError(
+            f"{type(extractor).__name__} gave {len(features)} rows for {len(images)} images; "
+            "a feature_extractor must give one row for each image."
+        )
+    return features, []
+
+
+def _fit_extract(
+    key: str | None, extractor: Any, images: ImageCollection, X: Any
+) -> tuple[Any, np.ndarray, list[SkippedImage]]:
+    extractor.fit(images if hasattr(extractor, "extract") else X)
+    return extractor, *extract_features(extractor, images, X)
+
+
+def _key(extractor: Any, images: ImageCollection) -> str:
+    params = extractor.get_params() if hasattr(extractor, "get_params") else vars(extractor)
+    relevant = {
+        name: value
+        for name, value in params.items()
+        if name.rsplit("__", 1)[-1] not in _IRRELEVANT
+    }
+    return joblib.hash((type(extractor), relevant, images.fingerprint()))

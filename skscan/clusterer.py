@@ -1,0 +1,462 @@
+"""The main estimator: images or features in, classes out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from joblib import Memory
+from scipy.sparse import csr_matrix
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
+
+from skscan._device import resolve_device
+from skscan._features import extract_features, fit_extractor
+from skscan._progress import announce
+from skscan.images import as_collection, is_feature_matrix
+from skscan.neighbors import NeighborMiner
+from skscan.parts import PARTS, default_part, inherit_settings
+from skscan.prototypes import prototype_indices
+from skscan.scaling import MIN_FEATURES_TO_NORMALIZE, FeatureScaler
+from skscan.selection import scan_selection_loss
+
+_SCORE_NEIGHBORS = 5
+
+
+class SCANClusterer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
+    """Sort images, or feature vectors, into semantic classes without labels.
+
+    Features are extracted by a frozen network, brought to one scale, and joined to their nearest
+    neighbours; linear heads are trained so that neighbours fall into the same cluster (the SCAN
+    loss), the best head is picked without labels, and refined on its own confident predictions.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of classes to sort into.
+    feature_extractor : "default", str or transformer, default="default"
+        How images become features; not used for a feature matrix. ``"default"`` is the embedded
+        backbone, or pixels for grey images where label-free evidence favours them. Another string
+        is the name of a timm model. Any transformer from images to a 2-D matrix serves too.
+    feature_scaler : transformer, default=None
+        Prepares the features; None is :class:`FeatureScaler`.
+    neighbor_miner : transformer, default=None
+        Gives the neighbour graph of the scaled features; None is :class:`NeighborMiner`.
+    cluster_trainer : ClusterTrainer, default=None
+        Trains the heads; None is the :class:`ClusterTrainer` of the chosen effort.
+    self_label_trainer : SelfLabelTrainer or "skip", default=None
+        Refines the best head; None is :class:`SelfLabelTrainer`, ``"skip"`` leaves it out.
+    effort : {"fast", "default", "best"}, default="default"
+        How much is tried when `cluster_trainer` is None.
+    memory : str or object with the joblib.Memory interface, default=None
+        Where to cache features and neighbours, keyed by the data and the parameters that matter.
+    device : str, default="auto"
+        Torch device; ``"auto"`` is the accelerator when there is one. Handed to parts that
+        have a `device` of ``"auto"``.
+    n_jobs : int, default=None
+        Parallel workers, handed to parts whose own `n_jobs` is None.
+    random_state : int, RandomState instance or None, default=None
+        Rules every draw: the same seed on the same machine gives the same labels.
+    verbose : int, default=0
+        With 1, stages are announced and progress is shown on stderr.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,), dtype int64
+        Cluster of each training sample; -1 for an image that could not be read.
+    probabilities_ : ndarray of shape (n_samples, n_clusters), dtype float32
+        Probability of each cluster; NaN for an image that could not be read.
+    neighbors_ : csr_matrix of shape (n_samples, n_samples)
+        Mined neighbours: distances, each sample itself first as an explicit zero.
+    prototype_indices_ : ndarray of shape (n_clusters,)
+        The most typical training sample of each cluster; -1 for an empty one.
+    heads_ : LinearHeads
+        All trained heads.
+    best_head_ : int
+        Which of them predicts.
+    history_ : list of dict
+        Loss of each head and pass, then of self-labelling.
+    n_iter_ : int
+        Passes that the heads were trained for.
+    feature_extractor_, feature_scaler_ : transformer
+        The fitted parts; `feature_extractor_` is None after a fit on features.
+    skipped_ : list of SkippedImage
+        Images that could not be read, with reasons.
+    timings_ : dict of str to float
+        Seconds of each stage.
+    n_features_in_ : int
+        Number of features; after a fit on images, of those extracted.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, when X is a matrix with string column names.
+
+    References
+    ----------
+    Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skscan import SCANClusterer
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> clusterer = SCANClusterer(n_clusters=10, random_state=0).fit(X)
+    >>> clusterer.predict_proba(X).shape
+    (1797, 10)
+    """
+
+    _parameter_constraints: dict = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "feature_extractor": [str, HasMethods(["fit", "transform"])],
+        "feature_scaler": [None, HasMethods(["fit_transform", "transform"])],
+        "neighbor_miner": [None, HasMethods("fit_transform")],
+        "cluster_trainer": [None, HasMethods("train")],
+        "self_label_trainer": [None, StrOptions({"skip"}), HasMethods("train")],
+        "effort": [StrOptions({"fast", "default", "best"})],
+        "memory": [None, str, HasMethods("cache")],
+        "device": [str],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        feature_extractor: Any = "default",
+        feature_scaler: Any = None,
+        neighbor_miner: Any = None,
+        cluster_trainer: Any = None,
+        self_label_trainer: Any = None,
+        effort: str = "default",
+        memory: str | Memory | None = None,
+        device: str = "auto",
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_clusters = n_clusters
+        self.feature_extractor = feature_extractor
+        self.feature_scaler = feature_scaler
+        self.neighbor_miner = neighbor_miner
+        self.cluster_trainer = cluster_trainer
+        self.self_label_trainer = self_label_trainer
+        self.effort = effort
+        self.memory = memory
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def set_params(self, **params: Any) -> SCANClusterer:
+        """Set parameters, also of parts: ``cluster_trainer__n_heads=10``.
+
+        A nested parameter of a part that is None or a name puts the default part, or the part of
+        that name, there first.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters of the estimator or, as ``part__parameter``, of its parts.
+
+        Returns
+        -------
+        self : SCANClusterer
+            The estimator.
+        """
+        own = {name: value for name, value in params.items() if "__" not in name}
+        nested = {name: value for name, value in params.items() if "__" in name}
+        super().set_params(**own)
+        for part in {name.split("__", 1)[0] for name in nested} & PARTS:
+            current = getattr(self, part)
+            if current is None or isinstance(current, str):
+                setattr(self, part, default_part(part, current, self.effort))
+        return super().set_params(**nested)
+
+    def fit(self, X: Any, y: Any = None) -> SCANClusterer:
+        """Sort X into classes.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            Images in any of the accepted forms (array, paths, PIL images, folder, zip, torch data
+            set), or a matrix of features.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        self : SCANClusterer
+            The fitted clusterer.
+        """
+        self._fit(X)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
+        """Fit, and give the scaled features of X without extracting them again.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            As for :meth:`fit`.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components), dtype float32
+            As :meth:`transform`.
+        """
+        return self._fit(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give the cluster of each sample.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            Of the kind that the clusterer was fitted on.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), dtype int64
+            Clusters; -1 for an image that could not be read.
+        """
+        return _labels(self.predict_proba(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Give the probability of each cluster for each sample.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            Of the kind that the clusterer was fitted on.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_clusters), dtype float32
+            Rows sum to 1; NaN for an image that could not be read.
+        """
+        features, read = self._features(X)
+        Z = self.feature_scaler_.transform(features[read])
+        return _with_gaps(self.heads_.predict_proba(Z, self.best_head_), read)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Give the scaled features on which the heads work.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            Of the kind that the clusterer was fitted on.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components), dtype float32
+            Scaled features; NaN for an image that could not be read.
+        """
+        features, read = self._features(X)
+        return _with_gaps(self.feature_scaler_.transform(features[read]), read)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Judge the clusters without labels: higher is better.
+
+        The mean over samples and their 5 nearest neighbours within X of log <p_i, p_j>, plus the
+        entropy of the mean p: the negated criterion of section 3 of the paper, on neighbours in
+        the input features (for images: in the extractor's), so that no parameter of the clusterer
+        that a search varies changes the yardstick.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            At least two samples of the kind that the clusterer was fitted on.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        score : float
+            At most ``log(n_clusters)``.
+        """
+        features, read = self._features(X)
+        features = features[read]
+        if len(features) < 2:
+            raise ValueError(f"score needs at least 2 samples, got X with {len(features)}.")
+        metric = "cosine" if features.shape[1] >= MIN_FEATURES_TO_NORMALIZE else "euclidean"
+        k = min(_SCORE_NEIGHBORS, len(features) - 1)
+        miner = NeighborMiner(k, metric=metric, n_jobs=self.n_jobs).fit(features)
+        neighbors = miner.kneighbors()[1]
+        Z = self.feature_scaler_.transform(features)
+        probabilities = self.heads_.predict_proba(Z, self.best_head_)
+        return -scan_selection_loss(probabilities, neighbors).total
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.heads_.weights.shape[2]
+
+    def _fit(self, X: Any) -> np.ndarray:
+        """Run the stages in order and keep their results; return the scaled features."""
+        self._validate_params()
+        random_state = check_random_state(self.random_state)
+        memory = check_memory(self.memory)
+        self.timings_: dict[str, float] = {}
+
+        with self._stage("extraction"):
+            features, read = self._fit_features(X, memory)
+        n_samples = int(read.sum())
+        if n_samples < self.n_clusters:
+            raise ValueError(
+                f"n_clusters={self.n_clusters} must not be more than the number of samples, "
+                f"got X with n_samples={n_samples}."
+            )
+        with self._stage("scaling"):
+            scaler = self._part("feature_scaler", random_state)
+            self.feature_scaler_, Z = memory.cache(_fit_transform)(scaler, features[read])
+            Z = np.ascontiguousarray(Z, dtype=np.float32)
+        with self._stage("mining"):
+            miner = self._part("neighbor_miner", random_state)
+            graph = memory.cache(_fit_transform)(miner, Z)[1]
+        with self._stage("clustering"):
+            trainer = self._part("cluster_trainer", random_state)
+            result = trainer.train(
+                Z,
+                graph,
+                self.n_clusters,
+                random_state=random_state,
+                device=resolve_device(self.device),
+                n_jobs=self.n_jobs,
+                verbose=self.verbose,
+            )
+        self.heads_, self.best_head_ = result.heads, int(result.best_head)
+        self.history_, self.n_iter_ = list(result.history), int(result.n_iter)
+        if self.self_label_trainer != "skip":
+            with self._stage("self_labeling"):
+                self._self_label(Z, graph, random_state)
+
+        probabilities = self.heads_.predict_proba(Z, self.best_head_)
+        prototypes = prototype_indices(Z, probabilities)
+        rows = np.flatnonzero(read)
+        self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
+        self.probabilities_ = _with_gaps(probabilities, read)
+        self.labels_ = _labels(self.probabilities_)
+        self.neighbors_ = _graph_with_gaps(graph, read)
+        return _with_gaps(Z, read)
+
+    def _self_label(
+        self, Z: np.ndarray, graph: csr_matrix, random_state: np.random.RandomState
+    ) -> None:
+        trainer = self._part("self_label_trainer", random_state)
+        result = trainer.train(
+            Z,
+            graph,
+            self.heads_,
+            self.best_head_,
+            random_state=random_state,
+            device=resolve_device(self.device),
+            verbose=self.verbose,
+        )
+        self.history_ += result.history
+        if result.accepted:
+            self.best_head_ = len(self.heads_)
+            self.heads_ = self.heads_.join(result.heads)
+
+    def _fit_features(self, X: Any, memory: Memory) -> tuple[np.ndarray, np.ndarray]:
+        """Features of X and which rows could be read; fits the extractor on images."""
+        if is_feature_matrix(X):
+            self.feature_extractor_, self.skipped_ = None, []
+            features = validate_data(self, X, dtype=[np.float64, np.float32])
+            return features, np.ones(len(features), dtype=bool)
+        images = as_collection(X)
+        extractor = self._part("feature_extractor", None)
+        self.feature_extractor_, features, self.skipped_ = fit_extractor(
+            extractor, images, X, memory
+        )
+        self.n_features_in_ = features.shape[1]
+        return features, _readable(len(features), self.skipped_)
+
+    def _features(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features of X by the fitted extractor and which rows could be read."""
+        check_is_fitted(self)
+        if is_feature_matrix(X):
+            if self.feature_extractor_ is not None:
+                raise ValueError(
+                    "X is a feature matrix, but this SCANClusterer was fitted on images; "
+                    "give images, as in fit."
+                )
+            features = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+            return features, np.ones(len(features), dtype=bool)
+        images = as_collection(X)
+        if self.feature_extractor_ is None:
+            raise ValueError(
+                "X holds images, but this SCANClusterer was fitted on a feature matrix with "
+                f"{self.n_features_in_} features; give such a matrix, or fit on images."
+            )
+        features, skipped = extract_features(self.feature_extractor_, images, X)
+        return features, _readable(len(features), skipped)
+
+    def _part(self, name: str, random_state: np.random.RandomState | None) -> Any:
+        current = getattr(self, name)
+        if current is None or isinstance(current, str):
+            part = default_part(name, current, self.effort)
+        else:
+            part = clone(current)
+        return inherit_settings(part, self, random_state)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        announce(f"{name.replace('_', '-')} …", self.verbose)
+        start = time.perf_counter()
+        yield
+        self.timings_[name] = time.perf_counter() - start
+        announce(f"{name.replace('_', '-')}: {self.timings_[name]:.1f} s", self.verbose)
+
+
+def _fit_transform(transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
+    output = transformer.fit_transform(X)
+    return transformer, output
+
+
+def _readable(n_samples: int, skipped: list) -> np.ndarray:
+    read = np.ones(n_samples, dtype=bool)
+    read[[image.index for image in skipped]] = False
+    return read
+
+
+def _with_gaps(values: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Put the rows of readable samples where they belong, NaN elsewhere."""
+    if read.all():
+        return values
+    filled = np.full((len(read), *values.shape[1:]), np.nan, dtype=values.dtype)
+    filled[read] = values
+    return filled
+
+
+def _graph_with_gaps(graph: csr_matrix, read: np.ndarray) -> csr_matrix:
+    """Give unreadable samples empty rows and columns."""
+    if read.all():
+        return graph
+    rows = np.flatnonzero(read)
+    pairs = graph.tocoo()
+    indptr = np.zeros(len(read) + 1, dtype=graph.indptr.dtype)
+    indptr[rows + 1] = np.diff(graph.indptr)
+    indptr = np.cumsum(indptr, dtype=graph.indptr.dtype)
+    return csr_matrix((graph.data, rows[pairs.col], indptr), shape=(len(read), len(read)))
+
+
+def _labels(probabilities: np.ndarray) -> np.ndarray:
+    """Most probable clusters; -1 in rows of NaN."""
+    labels = probabilities.argmax(axis=1)
+    labels[np.isnan(probabilities[:, 0])] = -1
+    return labels

@@ -1,0 +1,106 @@
+"""The parts of a clusterer: which one stands for a name, and what it inherits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+#: Parameters of SCANClusterer that hold a part.
+PARTS = frozenset(
+    {
+        "feature_extractor",
+        "feature_scaler",
+        "neighbor_miner",
+        "cluster_trainer",
+        "self_label_trainer",
+    }
+)
+
+_INHERITED = {"device": "auto", "n_jobs": None, "verbose": 0}
+
+
+def default_part(part: str, name: str | None, effort: str) -> BaseEstimator:
+    """Build the part that stands for None or a name.
+
+    Parameters
+    ----------
+    part : str
+        Parameter of SCANClusterer that holds the part.
+    name : str or None
+        Its value: None, ``"default"``, or for the extractor the name of a timm model.
+    effort : {"fast", "default", "best"}
+        Chooses the schedule of the ClusterTrainer.
+
+    Returns
+    -------
+    part : estimator
+        A fresh one.
+
+    Raises
+    ------
+    ValueError
+        If the part has no parts of that name.
+    """
+    if part == "feature_extractor":
+        return _extractor(name or "default")
+    if name is not None:
+        raise ValueError(f"{part}={name!r} has no parameters; set {part} to None or a part first.")
+    if part == "feature_scaler":
+        from skscan.scaling import FeatureScaler
+
+        return FeatureScaler()
+    if part == "neighbor_miner":
+        from skscan.neighbors import NeighborMiner
+
+        return NeighborMiner()
+    if part == "cluster_trainer":
+        from skscan.training.clustering import ClusterTrainer
+
+        return ClusterTrainer.for_effort(effort)
+    from skscan.training.self_labeling import SelfLabelTrainer
+
+    return SelfLabelTrainer()
+
+
+def _extractor(name: str) -> BaseEstimator:
+    if name == "default":
+        from skscan.extractors.default import DefaultFeatureExtractor
+
+        return DefaultFeatureExtractor()
+    from skscan.extractors.timm import TimmFeatureExtractor
+
+    return TimmFeatureExtractor(name)
+
+
+def inherit_settings(
+    part: Any, owner: Any, random_state: np.random.RandomState | None
+) -> Any:
+    """Hand device, n_jobs, verbose and a seed to a part that leaves them open.
+
+    Parameters
+    ----------
+    part : estimator
+        Changed in place.
+    owner : SCANClusterer
+        Whose settings are handed on.
+    random_state : RandomState or None
+        Source of the part's seed when its own `random_state` is None.
+
+    Returns
+    -------
+    part : estimator
+        The same part.
+    """
+    if not hasattr(part, "get_params"):
+        return part
+    own = part.get_params(deep=False)
+    settings = {
+        name: getattr(owner, name)
+        for name, still_open in _INHERITED.items()
+        if name in own and own[name] == still_open
+    }
+    if random_state is not None and "random_state" in own and own["random_state"] is None:
+        settings["random_state"] = random_state.randint(np.iinfo(np.int32).max)
+    return part.set_params(**settings) if settings else part
