@@ -1,0 +1,268 @@
+"""``skscan cluster``: sort a folder of images into clusters."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skscan.cli import interrupt, options
+from skscan.cli.errors import WrongUse
+from skscan.cli.features import describe_extractor, extractor_from_options
+from skscan.cli.inputs import classes_from_folders, find_images
+from skscan.cli.reporting import reports_errors
+from skscan.cli.results import (
+    CLUSTERS,
+    CLUSTERS_HEADER,
+    CONTACT_SHEETS,
+    MODEL,
+    SKIPPED,
+    SKIPPED_HEADER,
+    ResultsFolder,
+)
+from skscan.cli.tables import open_table, write_table
+from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from skscan import SCANClusterer
+
+ClusterRow = tuple[str, int, str, int | str]
+
+EXAMPLES = """Examples:
+
+\b
+  skscan cluster photos -k 10
+  skscan cluster photos.zip -k 10 -o sorted --seed 1 --effort best
+  skscan cluster photos -k 10 --evaluate    # sub-folder names are the true classes
+  skscan cluster photos -k 10 --json > run.json
+"""
+
+
+@reports_errors
+def cluster(
+    folder: options.ImagesArgument,
+    n_clusters: Annotated[
+        int,
+        typer.Option("-k", "--n-clusters", metavar="K", min=1, help="How many clusters to make."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="OUT",
+            help="The results folder. Results of an earlier run in it are replaced.  "
+            "[default: the name of FOLDER, with -clusters]",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Rules every draw.")
+    ] = 0,
+    evaluate: Annotated[
+        bool,
+        typer.Option(
+            "--evaluate", help="Folder names are the true classes: compare the clusters with them."
+        ),
+    ] = False,
+    as_json: options.Json = False,
+    effort: Annotated[
+        options.Effort, typer.Option("--effort", help="More effort takes longer.")
+    ] = options.Effort.DEFAULT,
+    backbone: options.Backbone = options.DEFAULT,
+    weights: options.Weights = None,
+    image_size: options.ImageSize = None,
+    errors: options.Errors = options.OnUnreadable.SKIP,
+    jobs: options.Jobs = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Sort a folder of images into K clusters, without labels.
+
+    Writes to OUT: clusters.csv (path, cluster, confidence, second_cluster), skipped.csv (images
+    that could not be read, with the reason), contact_sheets/ (one picture for each cluster, most
+    typical images first), model/ (for `skscan predict`) and summary.json.
+    """
+    out = out if out is not None else _default_results_folder(folder)
+    started = time.perf_counter()
+    paths = find_images(folder, results=out)
+    if n_clusters > len(paths):
+        raise WrongUse(f"-k {n_clusters} is more than the {len(paths)} images in {folder}")
+    classes = classes_from_folders(paths) if evaluate else None
+    with ResultsFolder(out) as results:
+        interrupt.keep(_what_is_kept(results))
+        seconds = {"listing": time.perf_counter() - started}
+        with only_results_on_stdout():
+            clusterer = _fit(
+                paths,
+                n_clusters=n_clusters,
+                seed=seed,
+                effort=effort.value,
+                extractor=extractor_from_options(
+                    backbone=backbone,
+                    weights=weights,
+                    image_size=image_size,
+                    errors=errors.value,
+                    jobs=jobs,
+                    device=device,
+                    verbose=int(not quiet),
+                ),
+                jobs=jobs,
+                device=device,
+                verbose=int(not quiet),
+            )
+            seconds |= clusterer.timings_
+            seconds |= _stage_results(results, clusterer, paths, verbose=int(not quiet))
+        seconds["total"] = time.perf_counter() - started
+        summary = _summarise(clusterer, paths, seconds, classes)
+        summary |= {"folder": str(folder), "out": str(out), "seed": seed, "effort": effort.value}
+        results.commit(summary)
+        interrupt.keep(f"The results are complete, in {escaped(str(out))}.")
+    if as_json:
+        say_json(summary)
+    elif not quiet:
+        _print_summary(summary)
+
+
+def _default_results_folder(folder: Path) -> Path:
+    name = folder.resolve().stem if folder.is_file() else folder.resolve().name
+    return Path(f"{name or 'images'}-clusters")
+
+
+def _what_is_kept(results: ResultsFolder) -> str:
+    if results.has_earlier_results:
+        return f"The earlier results in {escaped(str(results.folder))} are as they were."
+    return "Nothing was written."
+
+
+def _fit(
+    paths: list[str],
+    *,
+    n_clusters: int,
+    seed: int,
+    effort: str,
+    extractor: Any,
+    jobs: int | None,
+    device: str,
+    verbose: int,
+) -> "SCANClusterer":
+    from skscan import SCANClusterer
+
+    clusterer = SCANClusterer(
+        n_clusters,
+        feature_extractor=extractor,
+        effort=effort,
+        device=device,
+        n_jobs=jobs,
+        random_state=seed,
+        verbose=verbose,
+    )
+    return clusterer.fit(paths)
+
+
+def _stage_results(
+    results: ResultsFolder, clusterer: "SCANClusterer", paths: list[str], *, verbose: int
+) -> dict[str, float]:
+    """Write the tables, the contact sheets and the model aside; return the seconds of each."""
+    import skscan
+    from skscan.images import as_collection
+    from skscan.report.contact_sheets import write_contact_sheets
+
+    started = time.perf_counter()
+    labels, probabilities = clusterer.labels_, clusterer.probabilities_
+    with open_table(results.staging / CLUSTERS) as file:
+        write_table(file, CLUSTERS_HEADER, cluster_rows(paths, labels, probabilities))
+    with open_table(results.staging / SKIPPED) as file:
+        write_table(file, SKIPPED_HEADER, [(paths[s.index], s.reason) for s in clusterer.skipped_])
+    write_contact_sheets(
+        results.staging / CONTACT_SHEETS,
+        as_collection(paths),
+        labels,
+        probabilities,
+        clusterer.neighbors_,
+        verbose=verbose,
+    )
+    drawn = time.perf_counter()
+    skscan.save(clusterer, results.staging / MODEL)
+    return {"contact_sheets": drawn - started, "saving": time.perf_counter() - drawn}
+
+
+def cluster_rows(
+    paths: list[str], labels: "np.ndarray", probabilities: "np.ndarray"
+) -> list[ClusterRow]:
+    """Return the rows of clusters.csv; an image that could not be read (-1) has none.
+
+    With a single cluster, the column of the second one is empty.
+    """
+    import numpy as np
+
+    confidence = np.take_along_axis(probabilities, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
+    if probabilities.shape[1] > 1:
+        others = np.array(probabilities)
+        np.put_along_axis(others, np.maximum(labels, 0)[:, None], -np.inf, axis=1)
+        second = others.argmax(axis=1).tolist()
+    else:
+        second = [""] * len(paths)
+    return [
+        (paths[i], int(labels[i]), f"{confidence[i]:.6g}", second[i])
+        for i in np.flatnonzero(labels >= 0)
+    ]
+
+
+def _summarise(
+    clusterer: "SCANClusterer",
+    paths: list[str],
+    seconds: dict[str, float],
+    classes: list[str] | None,
+) -> dict[str, Any]:
+    import numpy as np
+
+    import skscan
+
+    labels = clusterer.labels_
+    sizes = np.bincount(labels[labels >= 0], minlength=clusterer.n_clusters)
+    summary: dict[str, Any] = {
+        "skscan_version": skscan.__version__,
+        "n_images": len(paths),
+        "n_skipped": len(clusterer.skipped_),
+        "n_clusters": clusterer.n_clusters,
+        "cluster_sizes": sizes.tolist(),
+        "features": describe_extractor(clusterer.feature_extractor_),
+        "n_features": int(clusterer.feature_scaler_.n_features_in_),
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "skipped": [{"path": paths[s.index], "reason": s.reason} for s in clusterer.skipped_],
+    }
+    if classes is not None:
+        from skscan.cli.evaluate import scores
+
+        read = np.flatnonzero(labels >= 0)
+        summary |= scores([classes[i] for i in read], labels[read])
+    return summary
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    skipped = summary["n_skipped"]
+    out = escaped(summary["out"])
+    say(f"images     {summary['n_images']:,}" + (f" ({skipped:,} skipped)" if skipped else ""))
+    say(f"features   {summary['n_features']:,} for each image, from {summary['features']}")
+    stages = ", ".join(f"{name} {value:.1f}" for name, value in summary["seconds"].items())
+    say(f"seconds    {stages.replace('_', ' ')}")
+    sizes = "  ".join(f"{c}: {size:,}" for c, size in enumerate(summary["cluster_sizes"]))
+    say(f"clusters   {sizes}")
+    if "accuracy" in summary:
+        say(
+            f"accuracy   {summary['accuracy']:.4f}   NMI {summary['nmi']:.4f}   "
+            f"ARI {summary['ari']:.4f}   (clusters against folder names)"
+        )
+    say()
+    say(f"results    {out}")
+    say(f"look at    {out}/{CONTACT_SHEETS}/")
+    say(f"next       skscan predict {quoted(summary['out'])} NEWFOLDER")
+
+
+def quoted(path: str) -> str:
+    """Return `path` as it is typed in a shell."""
+    import shlex
+
+    return escaped(shlex.quote(path))

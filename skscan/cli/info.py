@@ -1,0 +1,91 @@
+"""``skscan info``: versions, device and backbone, or what is in a results folder."""
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skscan.cli import options
+from skscan.cli.features import describe_extractor
+from skscan.cli.predict import load_model
+from skscan.cli.reporting import reports_errors
+from skscan.cli.results import SUMMARY
+from skscan.cli.terminal import escaped, say, say_json
+
+EXAMPLES = """Examples:
+
+\b
+  skscan info
+  skscan info photos-clusters
+  skscan info --json
+"""
+
+_PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "pillow")
+
+
+@reports_errors
+def info(
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="[OUT]", help="A results folder; shows what its model is."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show versions, device and backbone; with OUT, what is in that results folder."""
+    found = _environment() if out is None else _results(out)
+    if as_json:
+        say_json(found)
+        return
+    width = max(map(len, found)) + 2
+    for name, value in found.items():
+        say(f"{name.replace('_', ' '):<{width}} {escaped(_shown(value))}")
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _environment() -> dict[str, Any]:
+    import torch
+
+    import skscan
+    from skscan.extractors.timm import choose_device
+
+    return {
+        "skscan": skscan.__version__,
+        "python": platform.python_version(),
+        **{name: _version(name) for name in _PACKAGES},
+        "device": str(choose_device("auto")),
+        "threads": torch.get_num_threads(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "backbone": options.EMBEDDED_BACKBONE,
+        "backbone_trained_with": "ImageNet labels",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _results(out: Path) -> dict[str, Any]:
+    clusterer = load_model(out)
+    summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+    return {
+        "made_by_skscan": summary.get("skscan_version", "unknown"),
+        "images": summary.get("n_images", "unknown"),
+        "skipped": summary.get("n_skipped", "unknown"),
+        "n_clusters": clusterer.n_clusters,
+        "cluster_sizes": summary.get("cluster_sizes", []),
+        "n_features": clusterer.n_features_in_,
+        "features_from": describe_extractor(clusterer.feature_extractor_),
+        "effort": clusterer.effort,
+        "seed": summary.get("seed", "unknown"),
+    }

@@ -1,0 +1,72 @@
+"""Ctrl-C: the command ends within a second, whatever it was doing.
+
+Python raises ``KeyboardInterrupt`` in the main thread, and that normally ends the command. It
+cannot, however, interrupt a long call into compiled code, and unwinding may wait for worker
+processes. A watching thread therefore gives the polite way out a moment, then ends the process.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from skscan.cli.errors import INTERRUPTED
+
+_SECONDS_FOR_THE_POLITE_WAY = 0.5
+
+_kept = "Nothing was written."
+_said = threading.Lock()
+
+
+def keep(what_is_kept: str) -> None:
+    """Set what a Ctrl-C from now on tells the user about the files."""
+    global _kept
+    _kept = what_is_kept
+
+
+def say_what_is_kept() -> None:
+    """Tell the user, once, that the command was interrupted and what is on disk."""
+    if _said.acquire(blocking=False):
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"\ninterrupted: {_kept}\n")
+            sys.stderr.flush()
+
+
+def leave_now() -> None:
+    """End the process and its workers without waiting for either."""
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def ends_within_a_second() -> Iterator[None]:
+    """Watch for Ctrl-C, also while compiled code keeps the main thread busy."""
+    # Workers are told to stop by this process; their own tracebacks would only be noise.
+    os.register_at_fork(after_in_child=_ignore_interrupts)
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    previous = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(read_end,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous)
+
+
+def _ignore_interrupts() -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _watch(read_end: int) -> None:
+    while signals := os.read(read_end, 1):
+        if signals[0] == signal.SIGINT:
+            threading.Event().wait(_SECONDS_FOR_THE_POLITE_WAY)
+            say_what_is_kept()
+            leave_now()

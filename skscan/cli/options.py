@@ -1,0 +1,79 @@
+"""Options that several commands share, each described once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EMBEDDED_BACKBONE = "efficientnet_lite0"
+PIXELS = "pixels"
+DEFAULT = "default"
+
+
+class Effort(StrEnum):
+    """How much time to spend on a better clustering."""
+
+    FAST = "fast"
+    DEFAULT = "default"
+    BEST = "best"
+
+
+class OnUnreadable(StrEnum):
+    """What to do about an image that cannot be read."""
+
+    SKIP = "skip"
+    RAISE = "raise"
+
+
+ImagesArgument = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="A folder of images, with sub-folders, or a zip."),
+]
+ResultsArgument = Annotated[
+    Path, typer.Argument(metavar="OUT", help="The results folder of `skscan cluster`.")
+]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        "--backbone",
+        metavar="NAME",
+        help=f"What turns images into features: '{EMBEDDED_BACKBONE}' (comes with skscan; trained "
+        f"with ImageNet labels), '{PIXELS}' (for small grey images), or any timm model. "
+        f"'{DEFAULT}' takes the one of the first two that suits the images.",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="PATH",
+        help="Weights of the backbone, a local file (safetensors or torch).",
+    ),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size",
+        metavar="N",
+        min=16,
+        help="Side in pixels at which the backbone sees the images.  [default: 128]",
+    ),
+]
+Errors = Annotated[
+    OnUnreadable,
+    typer.Option("--errors", help="An image that cannot be read: skip and list it, or stop."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", metavar="N", help="Processes that decode images; -1 is one for each core."
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress bars and no summary, only errors.")
+]

@@ -1,0 +1,177 @@
+"""``skscan predict``: sort new images with the model of an earlier run."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skscan.cli import options
+from skscan.cli.cluster import ClusterRow, cluster_rows
+from skscan.cli.errors import WrongUse
+from skscan.cli.inputs import find_images
+from skscan.cli.reporting import reports_errors
+from skscan.cli.results import CLUSTERS_HEADER, MODEL, SKIPPED_HEADER, is_results_folder
+from skscan.cli.tables import open_table, replaced_atomically, write_table
+from skscan.cli.terminal import (
+    escaped,
+    note,
+    only_results_on_stdout,
+    say,
+    say_json,
+    say_table,
+)
+
+if TYPE_CHECKING:
+    from skscan import SCANClusterer
+
+EXAMPLES = """Examples:
+
+\b
+  skscan predict photos-clusters new_photos -o new.csv
+  skscan predict photos-clusters new_photos > new.csv
+  skscan predict photos-clusters new_photos --json
+"""
+
+
+@reports_errors
+def predict(
+    out: options.ResultsArgument,
+    folder: Annotated[
+        Path, typer.Argument(metavar="NEWFOLDER", help="A folder of new images, or a zip.")
+    ],
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="CSV",
+            help="Write the table to CSV, and the images that could not be read to "
+            "CSV's name with .skipped.csv. Without it, the table goes to stdout.",
+        ),
+    ] = None,
+    as_json: options.Json = False,
+    jobs: options.Jobs = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Sort new images into the clusters of an earlier run.
+
+    The images of NEWFOLDER are sorted with the model in OUT, which `skscan cluster` has written.
+
+    The table has the columns path, cluster, confidence and second_cluster.
+    """
+    started = time.perf_counter()
+    paths = find_images(folder, results=out)
+    clusterer = load_model(out)
+    _use_settings(clusterer, n_jobs=jobs, device=device, verbose=int(not quiet))
+    loaded = time.perf_counter()
+    with only_results_on_stdout():
+        rows, skipped = _predict(clusterer, paths)
+    finished = time.perf_counter()
+    if csv is not None:
+        _write_csv(csv, rows, skipped)
+    sizes = [0] * clusterer.n_clusters
+    for row in rows:
+        sizes[row[1]] += 1
+    summary: dict[str, Any] = {
+        "n_images": len(paths),
+        "n_skipped": len(skipped),
+        "n_clusters": clusterer.n_clusters,
+        "cluster_sizes": sizes,
+        "seconds": {
+            "loading": round(loaded - started, 3),
+            "prediction": round(finished - loaded, 3),
+            "total": round(time.perf_counter() - started, 3),
+        },
+        "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
+    }
+    if as_json:
+        if csv is None:
+            summary["predictions"] = [
+                dict(zip(CLUSTERS_HEADER, _typed(row), strict=True)) for row in rows
+            ]
+        say_json(summary)
+    elif csv is None:
+        say_table(CLUSTERS_HEADER, rows)
+        for path, reason in skipped:
+            note(f"skipped: {escaped(path)}: {escaped(reason)}")
+    elif not quiet:
+        _print_summary(summary, csv)
+
+
+def load_model(out: Path) -> "SCANClusterer":
+    """Return the clusterer that ``skscan cluster`` saved in `out`.
+
+    Raises
+    ------
+    WrongUse
+        If `out` is no results folder.
+    ModelFileError
+        If the model in it is damaged.
+    """
+    if not out.is_dir():
+        raise WrongUse(f"no such folder: {out}")
+    if not is_results_folder(out) or not (out / MODEL).is_dir():
+        raise WrongUse(
+            f"{out} holds no model; OUT is a folder that `skscan cluster FOLDER -k K -o OUT` wrote"
+        )
+    import skscan
+
+    return skscan.load(out / MODEL)
+
+
+def _use_settings(clusterer: "SCANClusterer", **settings: Any) -> None:
+    """Hand over how to run, which is this command's choice and not that of the saved run."""
+    known = clusterer.feature_extractor_.get_params()
+    clusterer.feature_extractor_.set_params(
+        **{name: value for name, value in settings.items() if name in known}
+    )
+
+
+def _predict(
+    clusterer: "SCANClusterer", paths: list[str]
+) -> tuple[list[ClusterRow], list[tuple[str, str]]]:
+    """Return the rows of the table, and path and reason of each image that could not be read."""
+    import numpy as np
+
+    probabilities = clusterer.predict_proba(paths)
+    unread = np.isnan(probabilities[:, 0])
+    labels = np.where(unread, -1, probabilities.argmax(axis=1))
+    skipped = [(paths[i], _why_unreadable(paths, i)) for i in np.flatnonzero(unread)]
+    return cluster_rows(paths, labels, probabilities), skipped
+
+
+def _why_unreadable(paths: list[str], index: int) -> str:
+    from skscan.exceptions import ImageReadError
+    from skscan.images import as_collection
+
+    try:
+        as_collection([paths[index]]).read(0)
+    except ImageReadError as error:
+        return error.reason
+    return "could not be read at first, but can be now"
+
+
+def _typed(row: ClusterRow) -> tuple[str, int, float, int | None]:
+    path, cluster, confidence, second = row
+    return path, cluster, float(confidence), second if isinstance(second, int) else None
+
+
+def _write_csv(csv: Path, rows: list[ClusterRow], skipped: list[tuple[str, str]]) -> None:
+    with replaced_atomically(csv) as partial, open_table(partial) as file:
+        write_table(file, CLUSTERS_HEADER, rows)
+    with (
+        replaced_atomically(csv.with_suffix(".skipped.csv")) as partial,
+        open_table(partial) as file,
+    ):
+        write_table(file, SKIPPED_HEADER, skipped)
+
+
+def _print_summary(summary: dict[str, Any], csv: Path) -> None:
+    skipped = summary["n_skipped"]
+    say(f"images     {summary['n_images']:,}" + (f" ({skipped:,} skipped)" if skipped else ""))
+    sizes = "  ".join(f"{c}: {size:,}" for c, size in enumerate(summary["cluster_sizes"]))
+    say(f"clusters   {sizes}")
+    say(f"seconds    {summary['seconds']['total']:.1f}")
+    say(f"results    {escaped(str(csv))}")

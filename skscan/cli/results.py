@@ -1,0 +1,129 @@
+"""The results folder of ``skscan cluster``: what lies in it, and how it is written.
+
+::
+
+    OUT/
+      clusters.csv       path, cluster, confidence, second_cluster: one row for each image sorted
+      skipped.csv        path, reason: one row for each image that could not be read
+      contact_sheets/    cluster_00.jpg, ...: one picture for each cluster
+      model/             what `skscan predict` and `skscan.load` read
+      summary.json       numbers of the run
+"""
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from skscan.cli.errors import WrongUse
+
+CLUSTERS = "clusters.csv"
+SKIPPED = "skipped.csv"
+CONTACT_SHEETS = "contact_sheets"
+MODEL = "model"
+SUMMARY = "summary.json"
+CLUSTERS_HEADER = ("path", "cluster", "confidence", "second_cluster")
+SKIPPED_HEADER = ("path", "reason")
+_FORMAT = "skscan results"
+_STAGING = ".skscan-partial"
+
+
+def is_results_folder(folder: Path) -> bool:
+    """Return whether `folder` was written by ``skscan cluster``."""
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(summary, dict) and summary.get("format") == _FORMAT
+
+
+class ResultsFolder:
+    """Collects the results of one run aside, and puts them in place together.
+
+    Until `commit`, an earlier run's results in the folder stay as they are; afterwards they
+    are replaced. Files that skscan did not write are never touched.
+
+    Parameters
+    ----------
+    folder : Path
+        Made, with its parents, when it is entered.
+
+    Raises
+    ------
+    WrongUse
+        On entering, if the folder holds something else than results of skscan.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.staging = folder / _STAGING
+        self.has_earlier_results = False
+
+    def __enter__(self) -> Self:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise WrongUse(f"{self.folder} is a file; -o takes a folder")
+        existed = self.folder.exists()
+        if existed:
+            self._refuse_foreign_content()
+        self._created = [] if existed else _missing_folders(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.staging, ignore_errors=True)  # left by a run that was killed
+        self.staging.mkdir()
+        return self
+
+    def _refuse_foreign_content(self) -> None:
+        self.has_earlier_results = is_results_folder(self.folder)
+        foreign = [name for name in os.listdir(self.folder) if name != _STAGING]
+        if foreign and not self.has_earlier_results:
+            raise WrongUse(
+                f"{self.folder} is not empty and holds no results of skscan ({foreign[0]!r} is in "
+                "it); choose another folder with -o"
+            )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self.staging, ignore_errors=True)
+        for folder in self._created:  # only those still empty: nothing was committed
+            with suppress(OSError):
+                folder.rmdir()
+
+    def commit(self, summary: dict[str, Any]) -> None:
+        """Put what was staged in place, with `summary` beside it."""
+        with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:
+            json.dump({"format": _FORMAT, "format_version": 1, **summary}, file, indent=2)
+        self._replace(SUMMARY)  # first: it is what makes the folder known as results
+        self._replace(CLUSTERS)
+        self._replace(SKIPPED)
+        self._replace_model()
+        self._replace_contact_sheets()
+
+    def _replace(self, name: str) -> None:
+        os.replace(self.staging / name, self.folder / name)
+
+    def _replace_model(self) -> None:
+        if (self.folder / MODEL).exists():
+            os.rename(self.folder / MODEL, self.staging / "earlier_model")
+        self._replace(MODEL)
+
+    def _replace_contact_sheets(self) -> None:
+        staged = self.staging / CONTACT_SHEETS
+        target = self.folder / CONTACT_SHEETS
+        target.mkdir(exist_ok=True)
+        new = sorted(os.listdir(staged))
+        for old in target.glob("cluster_*.jpg"):
+            if old.name not in new:
+                old.unlink()
+        for name in new:
+            os.replace(staged / name, target / name)
+
+
+def _missing_folders(folder: Path) -> list[Path]:
+    """Return `folder` and those of its parents that do not exist, innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]

@@ -1,0 +1,75 @@
+"""Tables of image paths as CSV, and files that are written whole or not at all.
+
+Tables are UTF-8. A file name may hold bytes that are no UTF-8: they are written as they are, and
+``open(..., encoding="utf-8", errors="surrogateescape", newline="")`` gives back a path that opens
+the file.
+"""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from skscan.cli.errors import CommandFailed, WrongUse
+
+
+def write_table(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write `rows` under `header` as CSV."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+
+
+def open_table(path: Path) -> TextIO:
+    """Open `path` to write a table to, in the encoding of all tables."""
+    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+
+
+@contextmanager
+def replaced_atomically(path: Path) -> Iterator[Path]:
+    """Give a path to write to that takes the place of `path` when all went well.
+
+    Raises
+    ------
+    WrongUse
+        If the folder of `path` does not exist, or `path` is a folder.
+    """
+    if not path.parent.is_dir():
+        raise WrongUse(f"no such folder: {path.parent}")
+    if path.is_dir():
+        raise WrongUse(f"{path} is a folder; a file name is needed")
+    if path.exists() and not path.is_file():  # a pipe or device, as in -o /dev/stdout
+        yield path
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read the rows of a CSV that has at least `columns`.
+
+    Raises
+    ------
+    CommandFailed
+        If a column is missing, or the file is no CSV.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except csv.Error as error:
+        raise CommandFailed(f"{path} is not a CSV file: {error}") from error
+    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    if missing:
+        raise CommandFailed(
+            f"{path} has no column {missing[0]!r}; its columns are {list(reader.fieldnames or ())}"
+        )
+    if any(row[name] is None for row in rows for name in columns):
+        raise CommandFailed(f"{path} is cut off: a row has fewer columns than its header")
+    return rows

@@ -1,0 +1,60 @@
+"""``skscan predict``: new images with the model of an earlier run."""
+
+import csv
+import io
+import json
+import os
+
+
+def test_same_images_get_the_same_clusters(skscan, shared_digits, results, tmp_path):
+    table = tmp_path / "again.csv"
+    run = skscan("predict", results, shared_digits, "-o", table)
+    assert run.exit_code == 0, run.stderr
+    assert table.read_bytes() == (results / "clusters.csv").read_bytes()
+    assert str(table) in run.stdout
+    assert (tmp_path / "again.skipped.csv").read_text() == "path,reason\n"
+    assert sorted(os.listdir(tmp_path)) == ["again.csv", "again.skipped.csv"]
+
+
+def test_table_goes_to_stdout_without_a_file(skscan, shared_digits, results):
+    run = skscan("predict", results, shared_digits, "--quiet")
+    assert run.exit_code == 0, run.stderr
+    assert run.stdout_bytes == (results / "clusters.csv").read_bytes()
+
+
+def test_json_holds_the_predictions(skscan, shared_digits, results):
+    run = skscan("predict", results, shared_digits, "--json", "--quiet")
+    printed = json.loads(run.stdout)
+    assert printed["n_images"] == 200
+    assert printed["n_clusters"] == 4
+    assert sum(printed["cluster_sizes"]) == 200
+    first = printed["predictions"][0]
+    assert set(first) == {"path", "cluster", "confidence", "second_cluster"}
+    assert isinstance(first["cluster"], int)
+    assert isinstance(first["confidence"], float)
+
+
+def test_unreadable_files_are_listed(skscan, digits_folder, results, tmp_path):
+    (digits_folder / "empty.png").write_bytes(b"")
+    run = skscan("predict", results, digits_folder, "-o", tmp_path / "new.csv")
+    assert run.exit_code == 0, run.stderr
+    assert "(1 skipped)" in run.stdout
+    rows = list(csv.DictReader((tmp_path / "new.skipped.csv").open()))
+    assert [row["path"] for row in rows] == [str(digits_folder / "empty.png")]
+    assert "empty" in rows[0]["reason"]
+    run = skscan("predict", results, digits_folder, "--quiet")
+    assert len(list(csv.reader(io.StringIO(run.stdout)))) == 201
+    assert "empty.png" in run.stderr
+
+
+def test_missing_folders_are_wrong_use(skscan, shared_digits, results, tmp_path):
+    for out, new in ((tmp_path / "no", shared_digits), (results, tmp_path / "no")):
+        run = skscan("predict", out, new)
+        assert run.exit_code == 2
+        assert str(tmp_path / "no") in run.stderr
+
+
+def test_output_folder_must_exist(skscan, shared_digits, results, tmp_path):
+    run = skscan("predict", results, shared_digits, "-o", tmp_path / "no" / "new.csv", "-q")
+    assert run.exit_code == 2
+    assert str(tmp_path / "no") in run.stderr

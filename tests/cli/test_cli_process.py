@@ -1,0 +1,110 @@
+"""What only a process of its own shows: imports, pipes, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+SKSCAN = [sys.executable, "-m", "skscan"]
+HEAVY = ("torch", "timm", "torchvision", "sklearn", "scipy", "pandas")
+
+
+def start(arguments, **options):
+    """Start the command with SIGINT as a terminal would have it, whatever the test runs under."""
+    return subprocess.Popen(
+        [*SKSCAN, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["cluster", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments):
+    code = (
+        "import sys\n"
+        "from skscan.cli import main\n"
+        "try:\n"
+        f"    main({arguments})\n"
+        "except SystemExit:\n"
+        f"    print([name for name in {HEAVY} if name in sys.modules])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_json_alone_on_stdout(shared_digits, tmp_path):
+    run = subprocess.run(
+        [
+            *SKSCAN,
+            "cluster",
+            shared_digits,
+            "-k",
+            "4",
+            "-o",
+            tmp_path / "out",
+            "--json",
+            "--effort",
+            "fast",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(run.stdout)["n_images"] == 200
+    assert run.stdout.count("\n") == 1
+
+
+def test_closed_stdout_is_silent(shared_digits, results):
+    process = start(["predict", results, shared_digits, "--quiet"], stdout=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.wait(timeout=60)
+
+
+def test_non_utf8_names_reach_a_pipe_as_they_are(digits_folder, results):
+    victim = sorted((digits_folder / "2").glob("*.png"))[0]
+    victim.rename(victim.with_name("caf\udce9.png"))
+    run = subprocess.run(
+        [*SKSCAN, "predict", results, digits_folder, "--quiet"], capture_output=True, check=True
+    )
+    assert b"/caf\xe9.png," in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("stage", "options"),
+    [
+        ("extraction", ["--backbone", "efficientnet_lite0", "--image-size", "512", "--jobs", "2"]),
+        ("clustering", ["--backbone", "pixels", "--effort", "best"]),
+    ],
+)
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_ctrl_c_ends_within_a_second(shared_digits, tmp_path, stage, options, whole_group):
+    out = tmp_path / "out"
+    process = start(
+        ["cluster", shared_digits, "-k", "4", "-o", out, *options], start_new_session=True
+    )
+    # Progress bars end in a carriage return, so lines are not waited for.
+    seen = b""
+    while f"{stage} ".encode() not in seen:
+        chunk = os.read(process.stderr.fileno(), 4096)
+        assert chunk, seen.decode()
+        seen += chunk
+    time.sleep(1)
+    if whole_group:  # as a terminal does it: workers get the signal too
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
+    interrupted_at = time.perf_counter()
+    exit_code = process.wait(timeout=20)
+    seconds = time.perf_counter() - interrupted_at
+    said = (seen + process.stderr.read()).decode()
+    assert exit_code == 130, said
+    assert seconds < 1.0
+    assert "interrupted: Nothing was written." in said
+    assert "Traceback" not in said
+    assert "KeyboardInterrupt" not in said
