@@ -98,8 +98,6 @@ def _fit_extract(
 def _key(extractor: Any, images: ImageCollection) -> str:
     params = extractor.get_params() if hasattr(extractor, "get_params") else vars(extractor)
     relevant = {
-        name: value
-        for name, value in params.items()
-        if name.rsplit("__", 1)[-1] not in _IRRELEVANT
+        name: value for name, value in params.items() if name.rsplit("__", 1)[-1] not in _IRRELEVANT
     }
     return joblib.hash((type(extractor), relevant, images.fingerprint()))

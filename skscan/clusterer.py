@@ -35,9 +35,7 @@ from skscan.selection import scan_selection_loss
 _SCORE_NEIGHBORS = 5
 
 
-class SCANClusterer(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
-):
+class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
     """Sort images, or feature vectors, into semantic classes without labels.
 
     Features are extracted by a frozen network, brought to one scale, and joined to their nearest

@@ -189,9 +189,7 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             The fitted miner.
         """
         self._validate_params()
-        X = validate_data(
-            self, X, dtype=[np.float64, np.float32], order="C", ensure_min_samples=2
-        )
+        X = validate_data(self, X, dtype=[np.float64, np.float32], order="C", ensure_min_samples=2)
         self.n_samples_fit_ = X.shape[0]
         self.n_neighbors_ = self._clip(self.n_neighbors)
         self.backend_ = self._choose_backend()
@@ -339,9 +337,7 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return distances, indices
 
     @staticmethod
-    def _without_self(
-        distances: np.ndarray, indices: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _without_self(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n_samples, n_found = indices.shape
         drop = indices == np.arange(n_samples)[:, None]
         # among many exact duplicates a sample may miss itself: then the farthest one goes

@@ -74,9 +74,7 @@ def _extractor(name: str) -> BaseEstimator:
     return TimmFeatureExtractor(name)
 
 
-def inherit_settings(
-    part: Any, owner: Any, random_state: np.random.RandomState | None
-) -> Any:
+def inherit_settings(part: Any, owner: Any, random_state: np.random.RandomState | None) -> Any:
     """Hand device, n_jobs, verbose and a seed to a part that leaves them open.
 
     Parameters

@@ -112,7 +112,7 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.n_components_ = int(pca.n_components_)
         self.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
         spread = np.sqrt(np.mean(np.maximum(pca.explained_variance_, 0)))
-        rounding = np.finfo(X.dtype).eps * np.abs(self.mean_).max()
+        rounding = 100 * np.finfo(X.dtype).eps * np.linalg.norm(self.mean_)
         self.scale_ = float(1 / spread) if spread > rounding else 1.0
         return self
 

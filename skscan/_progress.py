@@ -1,0 +1,69 @@
+"""The one progress display: bars and lines on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+__all__ = ["announce", "progress"]
+
+
+def progress(
+    iterable: Iterable[Any] | None = None,
+    *,
+    total: int | None = None,
+    desc: str | None = None,
+    unit: str = "it",
+    verbose: int | bool = 1,
+) -> tqdm:
+    """Wrap an iterable in a progress bar on stderr.
+
+    Parameters
+    ----------
+    iterable : iterable or None, default=None
+        What to loop over. With None the caller moves the bar with ``update``.
+
+    total : int or None, default=None
+        The number of steps, when the iterable does not know it.
+
+    desc : str or None, default=None
+        The words before the bar.
+
+    unit : str, default="it"
+        What one step is, as shown in the rate (``"img"``).
+
+    verbose : int, default=1
+        0 shows nothing.
+
+    Returns
+    -------
+    tqdm
+        An iterable and a context manager.
+    """
+    return tqdm(
+        iterable,
+        total=total,
+        desc=desc,
+        unit=unit,
+        file=sys.stderr,
+        disable=not verbose,
+        dynamic_ncols=True,
+    )
+
+
+def announce(message: str, verbose: int | bool) -> None:
+    """Write a line to stderr without breaking a bar; nothing when `verbose` is 0.
+
+    Parameters
+    ----------
+    message : str
+        The line.
+
+    verbose : int
+        0 shows nothing.
+    """
+    if verbose:
+        tqdm.write(message, file=sys.stderr)

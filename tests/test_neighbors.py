@@ -1,0 +1,205 @@
+"""NeighborMiner: the same graph as scikit-learn's KNeighborsTransformer, in bounded memory."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.base import clone
+from sklearn.cluster import DBSCAN, SpectralClustering
+from sklearn.datasets import load_digits, make_blobs
+from sklearn.metrics import adjusted_rand_score
+from sklearn.neighbors import KNeighborsTransformer
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skscan import NeighborMiner
+from skscan.exceptions import SkscanWarning
+
+
+@parametrize_with_checks([NeighborMiner(n_neighbors=3)])
+def test_sklearn_checks(estimator, check):
+    check(estimator)
+
+
+def features_without_ties(n_samples=200, n_features=12, seed=0, dtype=np.float64):
+    return np.random.RandomState(seed).randn(n_samples, n_features).astype(dtype)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equals_kneighbors_transformer(metric, dtype):
+    X = features_without_ties(dtype=dtype)
+    ours = NeighborMiner(7, metric=metric).fit_transform(X)
+    theirs = KNeighborsTransformer(n_neighbors=7, metric=metric).fit_transform(X)
+    theirs.sort_indices()
+    by_index = ours.copy()
+    by_index.sort_indices()
+    np.testing.assert_array_equal(by_index.indptr, theirs.indptr)
+    np.testing.assert_array_equal(by_index.indices, theirs.indices)
+    tolerance = 1e-3 if dtype == np.float32 else 1e-7
+    np.testing.assert_allclose(by_index.data, theirs.data, atol=tolerance)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    X=arrays(
+        np.float64,
+        st.tuples(st.integers(3, 25), st.integers(1, 5)),
+        elements=st.integers(-4, 4).map(float),
+    ),
+    k=st.integers(1, 30),
+)
+def test_distances_equal_sklearn_with_ties_and_duplicates(X, k):
+    k = min(k, len(X) - 1)
+    ours = NeighborMiner(k, backend="exact").fit_transform(X)
+    theirs = KNeighborsTransformer(n_neighbors=k, algorithm="brute").fit_transform(X)
+    distances = theirs.data.reshape(len(X), k + 1)
+    np.testing.assert_allclose(ours.data.reshape(len(X), k + 1), distances, atol=1e-6)
+    columns = ours.indices.reshape(len(X), k + 1)
+    np.testing.assert_array_equal(columns[:, 0], np.arange(len(X)))
+    assert all(len(set(row)) == k + 1 for row in columns)
+    gaps = np.linalg.norm(X[:, None] - X[columns], axis=2)
+    np.testing.assert_allclose(ours.data.reshape(len(X), k + 1), gaps, atol=1e-6)
+
+
+def test_self_is_an_explicit_zero():
+    graph = NeighborMiner(5).fit_transform(features_without_ties())
+    assert graph.nnz == 200 * 6
+    assert (graph.diagonal() == 0).all()
+    assert (graph.indices[graph.indptr[:-1]] == np.arange(200)).all()
+
+
+def test_kneighbors_without_X_leaves_self_out():
+    X = features_without_ties()
+    miner = NeighborMiner(5).fit(X)
+    _, indices = miner.kneighbors()
+    assert indices.shape == (200, 5)
+    assert not (indices == np.arange(200)[:, None]).any()
+    distances, indices = miner.kneighbors(X[:3])
+    np.testing.assert_array_equal(indices[:, 0], [0, 1, 2])
+    assert (np.diff(distances, axis=1) >= 0).all()
+
+
+def test_transform_of_new_rows():
+    X = features_without_ties()
+    graph = NeighborMiner(5).fit(X[:150]).transform(X[150:])
+    assert graph.shape == (50, 150)
+    theirs = KNeighborsTransformer(n_neighbors=5).fit(X[:150]).transform(X[150:])
+    assert abs(graph - theirs).max() < 1e-6
+
+
+def test_too_many_neighbors_are_clipped_with_a_warning():
+    X = features_without_ties(n_samples=6)
+    with pytest.warns(SkscanWarning, match=r"n_neighbors=20 is more than the 5 other samples"):
+        graph = NeighborMiner(20).fit_transform(X)
+    assert graph.nnz == 36
+
+
+def test_all_rows_equal():
+    graph = NeighborMiner(4).fit_transform(np.ones((10, 3)))
+    assert (graph.data == 0).all()
+    assert graph.nnz == 50
+
+
+def test_memory_map_read_only_and_fortran_order(tmp_path):
+    X = features_without_ties(dtype=np.float32)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    expected = NeighborMiner(5).fit_transform(X)
+    for variant in (mapped, np.asfortranarray(X)):
+        assert abs(NeighborMiner(5).fit_transform(variant) - expected).max() == 0
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "many"])
+def test_wrong_n_neighbors(value):
+    with pytest.raises(ValueError, match="n_neighbors"):
+        NeighborMiner(value).fit(features_without_ties())
+
+
+def test_wrong_width_and_sparse_input():
+    from scipy.sparse import csr_matrix
+
+    miner = NeighborMiner(5).fit(features_without_ties())
+    with pytest.raises(ValueError, match="features"):
+        miner.transform(np.ones((3, 7)))
+    with pytest.raises(TypeError, match="[Ss]parse"):
+        NeighborMiner(5).fit(csr_matrix(np.eye(10)))
+
+
+def test_purity():
+    X, y = load_digits(return_X_y=True)
+    miner = NeighborMiner(5).fit(X)
+    _, indices = miner.kneighbors()
+    assert miner.purity(y) == pytest.approx((y[indices] == y[:, None]).mean())
+    with pytest.raises(ValueError, match="labels"):
+        miner.purity(y[:-1])
+
+
+def test_feeds_dbscan_and_spectral_clustering():
+    X, y = make_blobs(150, centers=3, cluster_std=0.4, random_state=0)
+    dbscan = make_pipeline(NeighborMiner(20), DBSCAN(eps=0.8, metric="precomputed"))
+    assert adjusted_rand_score(y, dbscan.fit_predict(X)) > 0.9
+    spectral = make_pipeline(
+        NeighborMiner(20),
+        SpectralClustering(
+            3, n_neighbors=20, affinity="precomputed_nearest_neighbors", random_state=0
+        ),
+    )
+    assert adjusted_rand_score(y, spectral.fit_predict(X)) > 0.9
+
+
+def test_pickle_and_clone():
+    X = features_without_ties()
+    miner = NeighborMiner(5, metric="cosine").fit(X)
+    again = pickle.loads(pickle.dumps(miner))
+    assert abs(miner.transform(X) - again.transform(X)).max() == 0
+    assert clone(miner).get_params() == miner.get_params()
+    assert not hasattr(clone(miner), "backend_")
+
+
+def test_feature_names():
+    miner = NeighborMiner(5).fit(features_without_ties(n_samples=30))
+    names = miner.get_feature_names_out()
+    assert len(names) == 30
+    assert names[0] == "neighborminer0"
+
+
+class TestFaiss:
+    """The approximate backend, where faiss is installed."""
+
+    @pytest.fixture(autouse=True)
+    def _needs_faiss(self):
+        pytest.importorskip("faiss", reason="needs the extra skscan[faiss]")
+
+    def test_recall_on_digits(self):
+        X, _ = load_digits(return_X_y=True)
+        _, exact = NeighborMiner(20).fit(X).kneighbors()
+        _, found = NeighborMiner(20, backend="faiss").fit(X).kneighbors()
+        hits = [len(set(a) & set(b)) for a, b in zip(exact, found, strict=True)]
+        assert np.mean(hits) / 20 >= 0.95
+
+    def test_deterministic_and_complete(self):
+        X = features_without_ties(n_samples=500, dtype=np.float32)
+        graphs = [NeighborMiner(30, backend="faiss").fit_transform(X) for _ in range(2)]
+        assert abs(graphs[0] - graphs[1]).max() == 0
+        assert (np.diff(graphs[0].indptr) == 31).all()
+        assert graphs[0].indices.min() >= 0
+
+    def test_pickle(self):
+        X = features_without_ties(dtype=np.float32)
+        miner = NeighborMiner(5, backend="faiss").fit(X)
+        again = pickle.loads(pickle.dumps(miner))
+        assert abs(miner.transform(X) - again.transform(X)).max() == 0
+
+
+def test_missing_faiss_is_said_clearly(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "faiss", None)
+    with pytest.raises(ImportError, match=r"skscan\[faiss\]"):
+        NeighborMiner(5, backend="faiss").fit(features_without_ties())
+
+
+def test_auto_is_exact_for_small_data():
+    assert NeighborMiner(5).fit(features_without_ties()).backend_ == "exact"

@@ -1,0 +1,90 @@
+"""FeatureScaler: unit length, principal components, one scale."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import normalize
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skscan import FeatureScaler
+
+
+@parametrize_with_checks([FeatureScaler(), FeatureScaler(2, normalize=True)])
+def test_sklearn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits(return_X_y=True)[0]
+
+
+def test_is_normalised_pca_times_one_number(digits):
+    scaler = FeatureScaler(16).fit(digits)
+    Z = scaler.transform(digits)
+    expected = PCA(16, svd_solver="full").fit_transform(normalize(digits))
+    signs = np.sign((Z * expected).sum(axis=0))
+    np.testing.assert_allclose(Z * signs, expected * scaler.scale_, atol=1e-3)
+    assert Z.dtype == np.float32
+    assert (Z**2).mean() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e12])
+def test_scale_of_the_input_does_not_matter(digits, factor):
+    for X in (digits, digits[:, 20:30]):  # with and without normalisation of rows
+        expected = FeatureScaler().fit_transform(X)
+        np.testing.assert_allclose(FeatureScaler().fit_transform(X * factor), expected, atol=1e-3)
+
+
+def test_offset_does_not_matter_without_normalisation():
+    X = np.random.RandomState(0).randn(100, 4)
+    expected = FeatureScaler().fit_transform(X)
+    np.testing.assert_allclose(FeatureScaler().fit_transform(X + 1e7), expected, atol=1e-3)
+
+
+def test_normalize_auto():
+    rng = np.random.RandomState(0)
+    assert not FeatureScaler().fit(rng.rand(50, 31)).normalize_
+    assert FeatureScaler().fit(rng.rand(50, 32)).normalize_
+    assert FeatureScaler(normalize=True).fit(rng.rand(50, 3)).normalize_
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (10, 5), (10, 500), (40, 3000), (1500, 2100)])
+def test_shapes(shape):
+    X = np.random.RandomState(0).rand(*shape).astype(np.float32)
+    Z = FeatureScaler(random_state=0).fit_transform(X)
+    assert Z.shape == (shape[0], min(128, *shape))
+    assert np.isfinite(Z).all()
+    np.testing.assert_array_equal(Z, FeatureScaler(random_state=0).fit_transform(X))
+
+
+@pytest.mark.parametrize("n_features", [3, 50])
+def test_equal_rows_and_zero_rows_stay_finite(n_features):
+    for X in (np.ones((10, n_features)), np.zeros((10, n_features))):
+        Z = FeatureScaler().fit_transform(X)
+        np.testing.assert_allclose(Z, 0, atol=1e-4)
+
+
+def test_constant_columns_change_nothing():
+    X = np.random.RandomState(0).randn(60, 5)
+    wide = np.column_stack([X, np.full(60, 3.0)])
+    distances = [np.linalg.norm(Z - Z[0], axis=1) for Z in map(_scaled, (X, wide))]
+    np.testing.assert_allclose(distances[0] / distances[0][1], distances[1] / distances[1][1], 1e-4)
+
+
+def _scaled(X):
+    return FeatureScaler().fit_transform(X)
+
+
+@pytest.mark.parametrize(("name", "value"), [("n_components", 0), ("normalize", "maybe")])
+def test_wrong_parameters(name, value, digits):
+    with pytest.raises(ValueError, match=name):
+        FeatureScaler(**{name: value}).fit(digits)
+
+
+@pytest.mark.parametrize("container", ["pandas", "polars"])
+def test_set_output(container, digits):
+    pytest.importorskip(container)
+    frame = FeatureScaler(3).set_output(transform=container).fit_transform(digits)
+    assert list(frame.columns) == ["featurescaler0", "featurescaler1", "featurescaler2"]
