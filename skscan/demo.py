@@ -50,12 +50,12 @@ def kmeans_accuracy(results: Path, images: Path, n_clusters: int) -> float:
     """
     from sklearn.cluster import KMeans
 
-    import skscan
     from skscan.images import list_images
     from skscan.metrics import clustering_accuracy
+    from skscan.persistence import load
 
     paths = list_images(images)
-    features = skscan.load(results / "model").transform(paths)
+    features = load(results / "model").transform(paths)
     clusters = KMeans(n_clusters, n_init=10, random_state=0).fit_predict(features)
     return clustering_accuracy([Path(path).parent.name for path in paths], clusters)
 

@@ -26,7 +26,7 @@ from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
 if TYPE_CHECKING:
     import numpy as np
 
-    from skscan import SCANClusterer
+    from skscan.clusterer import SCANClusterer
 
 ClusterRow = tuple[str, int, str, int | str]
 
@@ -45,7 +45,13 @@ def cluster(
     folder: options.ImagesArgument,
     n_clusters: Annotated[
         int,
-        typer.Option("-k", "--n-clusters", metavar="K", min=1, help="How many clusters to make."),
+        typer.Option(
+            "-k",
+            "--n-clusters",
+            metavar="K",
+            parser=options.whole_number(1),
+            help="How many clusters to make.",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -58,7 +64,13 @@ def cluster(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Rules every draw.")
+        int,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            parser=options.whole_number(0, 2**32 - 1),
+            help="Rules every draw.",
+        ),
     ] = 0,
     evaluate: Annotated[
         bool,
@@ -147,7 +159,7 @@ def _fit(
     device: str,
     verbose: int,
 ) -> "SCANClusterer":
-    from skscan import SCANClusterer
+    from skscan.clusterer import SCANClusterer
 
     clusterer = SCANClusterer(
         n_clusters,
@@ -165,8 +177,8 @@ def _stage_results(
     results: ResultsFolder, clusterer: "SCANClusterer", paths: list[str], *, verbose: int
 ) -> dict[str, float]:
     """Write the tables, the contact sheets and the model aside; return the seconds of each."""
-    import skscan
     from skscan.images import as_collection
+    from skscan.persistence import save
     from skscan.report.contact_sheets import write_contact_sheets
 
     started = time.perf_counter()
@@ -184,7 +196,7 @@ def _stage_results(
         verbose=verbose,
     )
     drawn = time.perf_counter()
-    skscan.save(clusterer, results.staging / MODEL)
+    save(clusterer, results.staging / MODEL)
     return {"contact_sheets": drawn - started, "saving": time.perf_counter() - drawn}
 
 
@@ -218,12 +230,12 @@ def _summarise(
 ) -> dict[str, Any]:
     import numpy as np
 
-    import skscan
+    from skscan import __version__
 
     labels = clusterer.labels_
     sizes = np.bincount(labels[labels >= 0], minlength=clusterer.n_clusters)
     summary: dict[str, Any] = {
-        "skscan_version": skscan.__version__,
+        "skscan_version": __version__,
         "n_images": len(paths),
         "n_skipped": len(clusterer.skipped_),
         "n_clusters": clusterer.n_clusters,

@@ -30,7 +30,8 @@ def extractor_from_options(
         raise WrongUse(f"no such file: --weights {weights}")
     if backbone == PIXELS and (weights is not None or image_size is not None):
         raise WrongUse(f"--backbone {PIXELS} takes neither --weights nor --image-size")
-    from skscan import PixelFeatureExtractor, TimmFeatureExtractor
+    from skscan.extractors.pixels import PixelFeatureExtractor
+    from skscan.extractors.timm import TimmFeatureExtractor
 
     if backbone == PIXELS:
         return PixelFeatureExtractor(errors=errors, n_jobs=jobs, verbose=verbose)

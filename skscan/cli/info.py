@@ -54,13 +54,13 @@ def _environment() -> dict[str, Any]:
     import torch
 
     import skscan
-    from skscan.extractors.timm import choose_device
+    from skscan._device import resolve_device
 
     return {
         "skscan": skscan.__version__,
         "python": platform.python_version(),
         **{name: _version(name) for name in _PACKAGES},
-        "device": str(choose_device("auto")),
+        "device": resolve_device("auto"),
         "threads": torch.get_num_threads(),
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "backbone": options.EMBEDDED_BACKBONE,

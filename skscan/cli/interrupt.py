@@ -47,8 +47,6 @@ def leave_now() -> None:
 @contextmanager
 def ends_within_a_second() -> Iterator[None]:
     """Watch for Ctrl-C, also while compiled code keeps the main thread busy."""
-    # Workers are told to stop by this process; their own tracebacks would only be noise.
-    os.register_at_fork(after_in_child=_ignore_interrupts)
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     previous = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
@@ -57,11 +55,6 @@ def ends_within_a_second() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(previous)
-
-
-def _ignore_interrupts() -> None:
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _watch(read_end: int) -> None:

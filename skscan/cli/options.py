@@ -1,5 +1,6 @@
 """Options that several commands share, each described once."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,24 @@ class OnUnreadable(StrEnum):
 
     SKIP = "skip"
     RAISE = "raise"
+
+
+def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Return a parser of whole numbers whose error says what was got and what is taken."""
+    wanted = f"a whole number of at least {minimum}"
+    if maximum is not None:
+        wanted = f"a whole number from {minimum} to {maximum}"
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise typer.BadParameter(f"got {text!r}, takes {wanted}") from None
+        if number < minimum or (maximum is not None and number > maximum):
+            raise typer.BadParameter(f"got {number}, takes {wanted}")
+        return number
+
+    return parse
 
 
 ImagesArgument = Annotated[
@@ -56,7 +75,7 @@ ImageSize = Annotated[
     typer.Option(
         "--image-size",
         metavar="N",
-        min=16,
+        parser=whole_number(16),
         help="Side in pixels at which the backbone sees the images.  [default: 128]",
     ),
 ]

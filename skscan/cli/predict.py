@@ -8,7 +8,7 @@ import typer
 
 from skscan.cli import options
 from skscan.cli.cluster import ClusterRow, cluster_rows
-from skscan.cli.errors import WrongUse
+from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.inputs import find_images
 from skscan.cli.reporting import reports_errors
 from skscan.cli.results import CLUSTERS_HEADER, MODEL, SKIPPED_HEADER, is_results_folder
@@ -23,7 +23,7 @@ from skscan.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from skscan import SCANClusterer
+    from skscan.clusterer import SCANClusterer
 
 EXAMPLES = """Examples:
 
@@ -116,17 +116,20 @@ def load_model(out: Path) -> "SCANClusterer":
         raise WrongUse(
             f"{out} holds no model; OUT is a folder that `skscan cluster FOLDER -k K -o OUT` wrote"
         )
-    import skscan
+    from skscan.clusterer import SCANClusterer
+    from skscan.persistence import load
 
-    return skscan.load(out / MODEL)
+    model = load(out / MODEL)
+    if not isinstance(model, SCANClusterer) or model.feature_extractor_ is None:
+        raise CommandFailed(f"the model in {out / MODEL} sorts no images")
+    return model
 
 
 def _use_settings(clusterer: "SCANClusterer", **settings: Any) -> None:
     """Hand over how to run, which is this command's choice and not that of the saved run."""
-    known = clusterer.feature_extractor_.get_params()
-    clusterer.feature_extractor_.set_params(
-        **{name: value for name, value in settings.items() if name in known}
-    )
+    extractor: Any = clusterer.feature_extractor_
+    known = extractor.get_params()
+    extractor.set_params(**{name: value for name, value in settings.items() if name in known})
 
 
 def _predict(
@@ -138,7 +141,7 @@ def _predict(
     probabilities = clusterer.predict_proba(paths)
     unread = np.isnan(probabilities[:, 0])
     labels = np.where(unread, -1, probabilities.argmax(axis=1))
-    skipped = [(paths[i], _why_unreadable(paths, i)) for i in np.flatnonzero(unread)]
+    skipped = [(paths[i], _why_unreadable(paths, int(i))) for i in np.flatnonzero(unread)]
     return cluster_rows(paths, labels, probabilities), skipped
 
 

@@ -17,9 +17,13 @@ from skscan.cli.errors import CommandFailed, WrongUse
 
 def write_table(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write `rows` under `header` as CSV."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    plain = csv.writer(file, lineterminator="\n")
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(header)
+    for row in rows:
+        # Before Python 3.13 a lone carriage return is not quoted, and breaks the row.
+        has_return = any("\r" in value for value in row if isinstance(value, str))
+        (quoted if has_return else plain).writerow(row)
 
 
 def open_table(path: Path) -> TextIO:

@@ -76,7 +76,7 @@ def show_warnings_as_lines() -> None:
     """
     already_shown: set[str] = set()
 
-    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         line = escaped(" ".join(str(message).split()))
         if issubclass(category, UserWarning | RuntimeWarning) and line not in already_shown:
             already_shown.add(line)

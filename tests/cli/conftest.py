@@ -1,5 +1,6 @@
 """Folders of small images, and the command line as a function."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def skscan() -> Callable[..., Result]:
     """Run a command in this process: exit_code, stdout and stderr of its result."""
 
     def run(*arguments: object) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+        with warnings.catch_warnings(action="ignore"):  # what they look like: test_cli_process.py
+            return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     return run
 

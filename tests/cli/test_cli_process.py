@@ -10,6 +10,7 @@ import time
 import pytest
 
 SKSCAN = [sys.executable, "-m", "skscan"]
+QUICK = ["--effort", "fast", "--backbone", "pixels", "--quiet"]
 HEAVY = ("torch", "timm", "torchvision", "sklearn", "scipy", "pandas")
 
 
@@ -57,6 +58,20 @@ def test_json_alone_on_stdout(shared_digits, tmp_path):
     )
     assert json.loads(run.stdout)["n_images"] == 200
     assert run.stdout.count("\n") == 1
+
+
+def test_warnings_are_clean_lines(digits_folder, tmp_path):
+    (digits_folder / "empty.png").write_bytes(b"")
+    run = subprocess.run(
+        [*SKSCAN, "cluster", digits_folder, "-k", "4", "-o", tmp_path / "out", *QUICK],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = run.stderr.splitlines()
+    assert any(line.startswith("warning: 1 of 201 images could not be read") for line in lines)
+    assert all(line.startswith("warning: ") for line in lines)
+    assert "Warning" not in run.stderr
 
 
 def test_closed_stdout_is_silent(shared_digits, results):
