@@ -23,7 +23,6 @@ _GAP = 6
 _CAPTION_HEIGHT = 46
 _SUBTITLE_HEIGHT = 30
 _PAPER, _INK, _FAINT = "#ffffff", "#1a1a1a", "#6b6b6b"
-_PIXEL_ART_BELOW = 48  # images smaller than this are enlarged without smoothing
 
 
 def rank_by_typicality(
@@ -160,7 +159,5 @@ def _tiles(images: "ImageCollection", indices: Sequence[int] | np.ndarray) -> li
             image = images.read(int(index), min_side=TILE)
         except ImageReadError:  # it was readable when it was clustered, and is gone since
             continue
-        smooth = max(image.size) >= _PIXEL_ART_BELOW
-        method = Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST
-        tiles.append(ImageOps.contain(image, (TILE, TILE), method))
+        tiles.append(ImageOps.contain(image, (TILE, TILE)))
     return tiles

@@ -48,11 +48,13 @@ def test_large_cluster_ends_with_its_least_certain_images():
     assert last_row.getpixel((6 + TILE // 2, 0)) == COLORS["blue"]  # the least certain one first
 
 
-def test_small_images_keep_their_pixels():
-    checks = np.array([[0, 255], [255, 0]], dtype=np.uint8).repeat(4, 0).repeat(4, 1)
-    sheet = draw_contact_sheet(as_collection(checks[None]), [0], "Cluster 0")
-    tile = np.asarray(sheet)[46 : 46 + TILE, 6 : 6 + TILE]
-    assert set(np.unique(tile)) == {0, 255}
+def test_small_images_are_enlarged():
+    pixels = np.full((1, 8, 8), 255, dtype=np.uint8) * np.eye(8, dtype=np.uint8)
+    sheet = draw_contact_sheet(as_collection(pixels), [0], "Cluster 0")
+    tile = np.asarray(sheet.convert("L"))[46 : 46 + TILE, 6 : 6 + TILE]
+    assert tile[5, 5] > 200
+    assert tile[5, -5] < 50
+    assert tile[-5, -5] > 200
 
 
 @pytest.mark.parametrize("size", [(500, 40), (40, 500), (1, 1)])
