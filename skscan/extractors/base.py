@@ -1,0 +1,205 @@
+"""What all feature extractors that learn nothing have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skscan._progress import progress
+from skscan.exceptions import ImageReadError, SkippedImagesWarning
+from skscan.images import SkippedImage, as_collection, printable
+from skscan.images.loading import iter_batches
+
+__all__ = ["ImageFeatureExtractor"]
+
+# Larger results go to a temporary file that is mapped into memory.
+_MAX_BYTES_IN_MEMORY = 2**29
+
+_SKIPPED_SHOWN = 3
+
+
+class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of transformers from images to features.
+
+    A subclass has the parameters `image_size`, `batch_size`, `errors`, `n_jobs` and `verbose` and
+    says what to compute by `_compute` and `_n_features_out`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "image_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "errors": [StrOptions({"skip", "raise"})],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+
+    image_size: int
+    batch_size: int
+    errors: str
+    n_jobs: int | None
+    verbose: int
+
+    @abstractmethod
+    def _compute(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the function from pixels (b, size, size, 3), uint8, to features (b, d)."""
+
+    @property
+    @abstractmethod
+    def _n_features_out(self) -> int:
+        """The number of features."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check the parameters and the form of X; there is nothing to learn.
+
+        Parameters
+        ----------
+        X : images
+            In any of the forms that `transform` takes; not read.
+
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+        """
+        self._validate_params()
+        as_collection(X)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the features of images.
+
+        Parameters
+        ----------
+        X : images
+            A uint8 or float (0..1) array (n, h, w) or (n, h, w, 1 or 3); a list, array or Series of
+            paths; a list of PIL images or arrays of any sizes; a folder or a zip (str or Path); a
+            torch `Dataset` or a list of (image, label), of which the label is ignored.
+
+        Returns
+        -------
+        features : ndarray of shape (n_images, n_features), dtype float32
+            The rows of images that could not be read are NaN. More than 512 MiB are mapped from a
+            temporary file, which goes when the array does.
+
+        Raises
+        ------
+        ImageReadError
+            If an image cannot be read and ``errors="raise"``, or none can.
+
+        Warns
+        -----
+        SkippedImagesWarning
+            If images could not be read.
+        """
+        return self.extract(X)[0]
+
+    def extract(self, X: Any) -> tuple[np.ndarray, list[SkippedImage]]:
+        """Compute the features of images and tell which images could not be read.
+
+        Parameters
+        ----------
+        X : images
+            See `transform`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_images, n_features), dtype float32
+            See `transform`.
+
+        skipped : list of SkippedImage
+            The images that could not be read, by row, with the reason.
+
+        Raises
+        ------
+        ImageReadError
+            If an image cannot be read and ``errors="raise"``, or none can.
+
+        Warns
+        -----
+        SkippedImagesWarning
+            If images could not be read.
+        """
+        self._validate_params()
+        images = as_collection(X)
+        compute = self._compute()
+        features = _allocate(len(images), self._n_features_out)
+        skipped: list[SkippedImage] = []
+        bar = progress(
+            total=len(images), desc="Extracting features", unit="img", verbose=self.verbose
+        )
+        batches = iter_batches(images, self.image_size, self.batch_size, self.n_jobs)
+        # Closed at once in case of an error, so that no worker outlives the call.
+        with bar, contextlib.closing(batches):
+            for batch in batches:
+                if batch.skipped and self.errors == "raise":
+                    raise _as_error(batch.skipped[0])
+                skipped += batch.skipped
+                if len(batch.rows):
+                    features[batch.rows] = compute(batch.pixels)
+                bar.update(batch.n_images)
+        if len(skipped) == len(images):
+            raise ImageReadError(
+                f"none of the {len(images)} images could be read. {_summary(skipped)}"
+            )
+        if skipped:
+            features[[image.index for image in skipped]] = np.nan
+            warnings.warn(
+                f"{len(skipped)} of {len(images)} images could not be read; their features are "
+                f"NaN. {_summary(skipped)} Mend or remove them, or stop at the first with "
+                'errors="raise".',
+                SkippedImagesWarning,
+                stacklevel=2,
+            )
+        return features, skipped
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _allocate(n_rows: int, n_features: int) -> np.ndarray:
+    """Make room for features: in memory, or in a nameless temporary file if there are many."""
+    n_bytes = 4 * n_rows * n_features
+    if n_bytes <= _MAX_BYTES_IN_MEMORY:
+        return np.empty((n_rows, n_features), dtype=np.float32)
+    with tempfile.TemporaryFile(prefix="skscan-") as file:
+        try:
+            # Reserved now: a full disk would later kill the process instead of raising an error.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+            else:
+                file.truncate(n_bytes)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"no room for {n_bytes / 2**30:.1f} GiB of features in {tempfile.gettempdir()!r} "
+                f"({error.strerror}); set TMPDIR to a folder on a larger disk",
+            ) from error
+        return np.memmap(file, dtype=np.float32, mode="r+", shape=(n_rows, n_features))
+
+
+def _as_error(image: SkippedImage) -> ImageReadError:
+    return ImageReadError(image.reason, printable(image.name))
+
+
+def _summary(skipped: list[SkippedImage]) -> str:
+    shown = "; ".join(str(_as_error(image)) for image in skipped[:_SKIPPED_SHOWN])
+    more = len(skipped) - _SKIPPED_SHOWN
+    return f"{shown}{f'; and {more} more' if more > 0 else ''}."

@@ -1,0 +1,113 @@
+"""Features from a network of timm that was trained before."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from skscan._device import resolve_device
+from skscan.extractors.base import ImageFeatureExtractor
+
+if TYPE_CHECKING:
+    from skscan.extractors.backbones import Backbone
+
+__all__ = ["TimmFeatureExtractor"]
+
+
+class TimmFeatureExtractor(ImageFeatureExtractor):
+    """Turn images into the features of a frozen network.
+
+    Each image is turned upright, its shorter side resized to `image_size`, the centre cut out and
+    normalised as the network was trained; the features are the network's pooled output before its
+    classifier. Nothing is learned from the images, so `transform` works without `fit`.
+
+    Parameters
+    ----------
+    model_name : str, default="efficientnet_lite0"
+        The network. The default one is installed with the package and needs no download:
+        EfficientNet-Lite0 (1280 features), trained on ImageNet **with labels**. Any other name is
+        one of timm (``timm.list_models(pretrained=True)``), whose weights are downloaded once;
+        timm's own variant of the embedded network is ``"efficientnet_lite0.ra_in1k"``.
+
+    weights : str, path or None, default=None
+        A file with weights for `model_name`, safetensors or torch, instead of those that belong to
+        the name. It is read without running code, and names and shapes have to match; a classifier
+        in it is left out.
+
+    image_size : int, default=128
+        Side in pixels of the square that the network sees. Smaller images are enlarged.
+
+    batch_size : int, default=64
+        Images that go through the network at once. It changes speed and memory, not the features.
+
+    errors : {"skip", "raise"}, default="skip"
+        What to do with images that cannot be read: give them rows of NaN with a warning, or stop at
+        the first.
+
+    device : str, default="auto"
+        ``"auto"`` (CUDA, then MPS, then the CPU) or any torch device.
+
+    n_jobs : int or None, default=None
+        Workers that decode images ahead of the network. None takes as many processes as there are
+        cores for 256 files or more, and one thread for fewer and for images in memory; -1 takes all
+        cores, 1 none but one thread. It does not change the features.
+
+    verbose : int, default=0
+        1 shows a progress bar on stderr.
+
+    See Also
+    --------
+    PixelFeatureExtractor : The pixels themselves, for small and simple images.
+
+    Notes
+    -----
+    The network is loaded when it is first used and kept for later calls, also of other extractors
+    with the same network; it is no part of a pickled extractor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skscan import TimmFeatureExtractor
+    >>> images = np.zeros((2, 32, 32, 3), dtype=np.uint8)
+    >>> TimmFeatureExtractor().fit_transform(images).shape
+    (2, 1280)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **ImageFeatureExtractor._parameter_constraints,
+        "model_name": [str],
+        "weights": [str, os.PathLike, None],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        model_name: str = "efficientnet_lite0",
+        *,
+        weights: str | os.PathLike | None = None,
+        image_size: int = 128,
+        batch_size: int = 64,
+        errors: str = "skip",
+        device: str = "auto",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.model_name = model_name
+        self.weights = weights
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.errors = errors
+        self.device = device
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def _compute(self) -> Backbone:
+        # Imported here because torch and timm take seconds.
+        from skscan.extractors.backbones import load_backbone
+
+        device = resolve_device(self.device)
+        return load_backbone(self.model_name, self.weights, self.image_size, device)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._compute().n_features

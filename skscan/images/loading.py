@@ -1,0 +1,204 @@
+"""Images as batches, decoded ahead of whoever uses them.
+
+Files are decoded by worker processes, images in memory by threads (Pillow lets go of the
+interpreter lock while it resizes, so nothing has to be copied to another process), and a data set's
+own code runs where it was called from. Whoever does the work, the batches are the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import warnings
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+
+from skscan.exceptions import ImageReadError
+from skscan.images.collection import ImageCollection, SkippedImage
+from skscan.images.transforms import to_square
+
+__all__ = ["ImageBatch", "iter_batches"]
+
+# Fewer files than this are decoded sooner than worker processes have started.
+_FILES_WORTH_PROCESSES = 256
+
+# Batches that each worker may be ahead: enough to bridge a few slow files.
+_BATCHES_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """A few images of a collection.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+        Their numbers in the collection, ascending; those of unreadable images are missing.
+
+    pixels : ndarray of shape (len(rows), size, size, 3), dtype uint8
+        The images.
+
+    skipped : list of SkippedImage
+        The unreadable images between them.
+
+    n_images : int
+        How many images the batch stands for, skipped ones included.
+    """
+
+    rows: np.ndarray
+    pixels: np.ndarray
+    skipped: list[SkippedImage]
+    n_images: int
+
+
+def iter_batches(
+    images: ImageCollection, size: int, batch_size: int, n_jobs: int | None = None
+) -> Generator[ImageBatch, None, None]:
+    """Load a collection batch by batch, in order and in bounded memory.
+
+    Parameters
+    ----------
+    images : ImageCollection
+        What to load.
+
+    size : int
+        Side of the square pictures in pixels; see `skscan.images.transforms.to_square`.
+
+    batch_size : int
+        Images in a batch.
+
+    n_jobs : int or None, default=None
+        Workers. None takes as many processes as there are cores for 256 files or more, and
+        otherwise one thread; -1 means all cores, as in scikit-learn. In processes that are workers
+        themselves, threads take the place of processes.
+
+    Yields
+    ------
+    ImageBatch
+        As soon as it is ready; a few more are then being prepared already.
+
+    Raises
+    ------
+    RuntimeError
+        If a worker process is killed.
+    """
+    batches = [
+        range(start, min(start + batch_size, len(images)))
+        for start in range(0, len(images), batch_size)
+    ]
+    use_processes = _worth_processes(images, n_jobs)
+    n_workers = min(_count_workers(n_jobs, use_processes), len(batches))
+    if images.reading == "user code" and not use_processes:
+        yield from (_load(images, size, rows) for rows in batches)
+    elif use_processes:
+        yield from _with_processes(images, size, batches, n_workers)
+    else:
+        with ThreadPoolExecutor(n_workers) as threads, _cancelling(threads):
+            yield from _ahead(threads, _load, [(images, size, rows) for rows in batches], n_workers)
+
+
+def _worth_processes(images: ImageCollection, n_jobs: int | None) -> bool:
+    if images.reading == "memory" or _is_worker_process():
+        return False
+    if n_jobs is None:
+        return images.reading == "files" and len(images) >= _FILES_WORTH_PROCESSES
+    return _count_workers(n_jobs, True) > 1
+
+
+def _count_workers(n_jobs: int | None, use_processes: bool) -> int:
+    if n_jobs is None:
+        return joblib.cpu_count() if use_processes else 1
+    with joblib.parallel_config(backend="threading"):
+        return joblib.effective_n_jobs(n_jobs)
+
+
+def _is_worker_process() -> bool:
+    """Tell whether this process was started by another Python.
+
+    Daemons must not have children, and workers of workers would only crowd the machine.
+    """
+    return multiprocessing.current_process().name != "MainProcess"
+
+
+def _load(images: ImageCollection, size: int, rows: range) -> ImageBatch:
+    pixels = np.empty((len(rows), size, size, 3), dtype=np.uint8)
+    readable: list[int] = []
+    skipped: list[SkippedImage] = []
+    for row in rows:
+        try:
+            pixels[len(readable)] = to_square(images.read(row, min_side=size), size)
+            readable.append(row)
+        except ImageReadError as error:
+            skipped.append(SkippedImage(row, images.names[row], error.reason))
+    return ImageBatch(
+        np.array(readable, dtype=np.intp), pixels[: len(readable)], skipped, len(rows)
+    )
+
+
+def _ahead(
+    executor: Executor, function: Any, tasks: list[tuple[Any, ...]], n_workers: int
+) -> Iterator[ImageBatch]:
+    """Yield results in order, with a bounded number of tasks under way."""
+    under_way: deque[Future[ImageBatch]] = deque()
+    for task in tasks:
+        under_way.append(executor.submit(function, *task))
+        if len(under_way) > n_workers * _BATCHES_AHEAD:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+@contextlib.contextmanager
+def _cancelling(executor: ThreadPoolExecutor) -> Iterator[None]:
+    """Drop what is not begun yet when the loop is left early."""
+    try:
+        yield
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+# In a worker process: what it loads from, given once instead of with every batch.
+_source: tuple[ImageCollection, int] | None = None
+
+
+def _start_worker(images: ImageCollection, size: int) -> None:
+    global _source
+    _source = images, size
+    # Ctrl-C is the main process's business; it ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Pillow's remarks on odd metadata would come from a process that the user never started.
+    warnings.simplefilter("ignore")
+
+
+def _load_in_worker(rows: range) -> ImageBatch:
+    assert _source is not None
+    return _load(*_source, rows)
+
+
+def _with_processes(
+    images: ImageCollection, size: int, batches: list[range], n_workers: int
+) -> Iterator[ImageBatch]:
+    # loky (as joblib has it) starts clean processes, not forks of one that runs threads, and does
+    # without an `if __name__ == "__main__"` in the user's script.
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    executor = ProcessPoolExecutor(n_workers, initializer=_start_worker, initargs=(images, size))
+    finished = False
+    try:
+        yield from _ahead(executor, _load_in_worker, [(rows,) for rows in batches], n_workers)
+        finished = True
+    except BrokenExecutor as error:
+        raise RuntimeError(
+            "a process that decoded images ended unexpectedly; the system may have run out of "
+            "memory. Try again with n_jobs=1"
+        ) from error
+    finally:
+        # Nobody waits for batches that nobody will use.
+        executor.shutdown(wait=finished, kill_workers=not finished)
