@@ -96,8 +96,9 @@ def inherit_settings(part: Any, owner: Any, random_state: np.random.RandomState 
     own = part.get_params(deep=False)
     settings = {
         name: getattr(owner, name)
-        for name, still_open in _INHERITED.items()
-        if name in own and own[name] == still_open
+        for name, open_value in _INHERITED.items()
+        # compared by type too: for a Pipeline verbose is False, which equals 0
+        if name in own and type(own[name]) is type(open_value) and own[name] == open_value
     }
     if random_state is not None and "random_state" in own and own["random_state"] is None:
         settings["random_state"] = random_state.randint(np.iinfo(np.int32).max)
