@@ -29,7 +29,7 @@ from skscan.images import as_collection, is_feature_matrix
 from skscan.neighbors import NeighborMiner
 from skscan.parts import PARTS, default_part, inherit_settings
 from skscan.prototypes import prototype_indices
-from skscan.scaling import MIN_FEATURES_TO_NORMALIZE, FeatureScaler
+from skscan.scaling import MIN_FEATURES_TO_NORMALIZE
 from skscan.selection import scan_selection_loss
 
 _SCORE_NEIGHBORS = 5

@@ -41,6 +41,7 @@ class ExactSearch:
         self._index = NearestNeighbors(algorithm="brute", n_jobs=n_jobs).fit(X)
 
     def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return euclidean distances and indices of the nearest rows, nearest first."""
         return self._index.kneighbors(X, n_neighbors)
 
 
@@ -64,6 +65,7 @@ class FaissSearch:
         self._data = X
 
     def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return euclidean distances and indices of near rows, nearest first."""
         X = np.ascontiguousarray(X, dtype=np.float32)
         squared, indices = self._index.search(X, n_neighbors)
         incomplete = np.flatnonzero((indices < 0).any(axis=1))

@@ -72,7 +72,7 @@ def test_self_is_an_explicit_zero():
     assert (graph.indices[graph.indptr[:-1]] == np.arange(200)).all()
 
 
-def test_kneighbors_without_X_leaves_self_out():
+def test_kneighbors_without_rows_leaves_self_out():
     X = features_without_ties()
     miner = NeighborMiner(5).fit(X)
     _, indices = miner.kneighbors()
@@ -125,7 +125,7 @@ def test_wrong_width_and_sparse_input():
     miner = NeighborMiner(5).fit(features_without_ties())
     with pytest.raises(ValueError, match="features"):
         miner.transform(np.ones((3, 7)))
-    with pytest.raises(TypeError, match="[Ss]parse"):
+    with pytest.raises(TypeError, match=r"[Ss]parse"):
         NeighborMiner(5).fit(csr_matrix(np.eye(10)))
 
 
