@@ -21,7 +21,7 @@ def test_every_example_is_run():
 @pytest.mark.parametrize("name", SAID)
 def test_example(name, tmp_path):
     run = subprocess.run(
-        [sys.executable, EXAMPLES / name], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, EXAMPLES / name], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert run.returncode == 0, run.stderr
     for words in SAID[name]:

@@ -7,9 +7,9 @@ own code runs where it was called from. Whoever does the work, the batches are t
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import signal
+import threading
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -95,13 +95,12 @@ def iter_batches(
     ]
     use_processes = _worth_processes(images, n_jobs)
     n_workers = min(_count_workers(n_jobs, use_processes), len(batches))
-    if images.reading == "user code" and not use_processes:
-        yield from (_load(images, size, rows) for rows in batches)
-    elif use_processes:
+    if use_processes:
         yield from _with_processes(images, size, batches, n_workers)
+    elif images.reading == "user code":
+        yield from (_load(images, size, rows) for rows in batches)
     else:
-        with ThreadPoolExecutor(n_workers) as threads, _cancelling(threads):
-            yield from _ahead(threads, _load, [(images, size, rows) for rows in batches], n_workers)
+        yield from _with_threads(images, size, batches, n_workers)
 
 
 def _worth_processes(images: ImageCollection, n_jobs: int | None) -> bool:
@@ -127,11 +126,15 @@ def _is_worker_process() -> bool:
     return multiprocessing.current_process().name != "MainProcess"
 
 
-def _load(images: ImageCollection, size: int, rows: range) -> ImageBatch:
+def _load(
+    images: ImageCollection, size: int, rows: range, stop: threading.Event | None = None
+) -> ImageBatch:
     pixels = np.empty((len(rows), size, size, 3), dtype=np.uint8)
     readable: list[int] = []
     skipped: list[SkippedImage] = []
     for row in rows:
+        if stop is not None and stop.is_set():
+            break
         try:
             pixels[len(readable)] = to_square(images.read(row, min_side=size), size)
             readable.append(row)
@@ -155,13 +158,18 @@ def _ahead(
         yield under_way.popleft().result()
 
 
-@contextlib.contextmanager
-def _cancelling(executor: ThreadPoolExecutor) -> Iterator[None]:
-    """Drop what is not begun yet when the loop is left early."""
+def _with_threads(
+    images: ImageCollection, size: int, batches: list[range], n_workers: int
+) -> Iterator[ImageBatch]:
+    stop = threading.Event()
+    executor = ThreadPoolExecutor(n_workers)
     try:
-        yield
+        tasks = [(images, size, rows, stop) for rows in batches]
+        yield from _ahead(executor, _load, tasks, n_workers)
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
+        # When the loop is left early, the batches under way end at their next image.
+        stop.set()
+        executor.shutdown(cancel_futures=True)
 
 
 # In a worker process: what it loads from, given once instead of with every batch.

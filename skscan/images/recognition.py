@@ -154,7 +154,7 @@ def _image_of(item: Any, place: str) -> Any:
     if _is_labelled(item):
         item = item[0]
     if isinstance(item, str | bytes | os.PathLike):
-        return os.fsdecode(item)
+        return str(os.fsdecode(item))  # numpy's strings are a class of their own
     if isinstance(item, Image.Image):
         return item
     if hasattr(item, "detach") and getattr(item, "ndim", 0) in (2, 3):

@@ -1,0 +1,126 @@
+"""Approximate neighbour search: recall, time and memory of the libraries that do it.
+
+    python benchmarks/neighbors.py [--n 100000]
+
+Runs whatever is installed of faiss-cpu, hnswlib, pynndescent and usearch, each with settings meant
+for a recall at 20 of 0.95 or more, beside scikit-learn's exact search, on features like those of a
+network: a mixture of 1,000 classes with a low intrinsic dimension.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from resource import RUSAGE_SELF, getrusage
+
+import numpy as np
+
+K = 20
+Search = Callable[[np.ndarray], np.ndarray]
+
+
+def features(n: int) -> np.ndarray:
+    """Generate n rows of 128 features."""
+    rng = np.random.RandomState(0)
+    centers = rng.randn(1000, 128)
+    basis = rng.randn(24, 128)
+    classes = rng.randint(1000, size=n)
+    X = centers[classes] + rng.randn(n, 24) @ basis * 0.4 + rng.randn(n, 128) * 0.3
+    return X.astype(np.float32)
+
+
+def exact(X: np.ndarray) -> np.ndarray:
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(n_neighbors=K, algorithm="brute").fit(X).kneighbors()[1]
+
+
+def skscan_faiss(X: np.ndarray) -> np.ndarray:
+    from skscan import NeighborMiner
+
+    return NeighborMiner(K, backend="faiss").fit(X).kneighbors()[1]
+
+
+def faiss_hnsw(X: np.ndarray) -> np.ndarray:
+    import faiss
+
+    index = faiss.IndexHNSWFlat(X.shape[1], 32)
+    index.hnsw.efSearch = 64
+    index.add(X)
+    return index.search(X, K + 1)[1][:, 1:]
+
+
+def hnswlib_(X: np.ndarray) -> np.ndarray:
+    import hnswlib
+
+    index = hnswlib.Index("l2", X.shape[1])
+    index.init_index(len(X), M=16, ef_construction=100)
+    index.add_items(X)
+    index.set_ef(64)
+    return index.knn_query(X, K + 1)[0][:, 1:]
+
+
+def pynndescent_(X: np.ndarray) -> np.ndarray:
+    from pynndescent import NNDescent
+
+    return NNDescent(X, n_neighbors=K + 1, random_state=0).neighbor_graph[0][:, 1:]
+
+
+def usearch_(X: np.ndarray) -> np.ndarray:
+    from usearch.index import Index
+
+    index = Index(ndim=X.shape[1], metric="l2sq")
+    index.add(np.arange(len(X)), X)
+    return index.search(X, K + 1).keys[:, 1:]
+
+
+SEARCHES: dict[str, Search] = {
+    "exact": exact,
+    "skscan-faiss-ivf": skscan_faiss,
+    "faiss-hnsw": faiss_hnsw,
+    "hnswlib": hnswlib_,
+    "pynndescent": pynndescent_,
+    "usearch": usearch_,
+}
+
+
+def run_one(name: str, n: int) -> None:
+    """Run one search in this process and print recall, seconds and peak memory."""
+    X = features(n)
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    found = SEARCHES[name](X)
+    seconds = time.perf_counter() - start
+    memory = (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024
+    rows = np.random.RandomState(1).choice(n, min(n, 2000), replace=False)
+    distances = ((X[rows] ** 2).sum(1)[:, None] - 2 * X[rows] @ X.T) + (X**2).sum(1)
+    distances[np.arange(len(rows)), rows] = np.inf
+    nearest = np.argpartition(distances, K, axis=1)[:, :K]
+    pairs = zip(nearest, found[rows], strict=True)
+    recall = np.mean([len(set(a) & set(b)) / K for a, b in pairs])
+    print(f"| {name} | {recall:.3f} | {seconds:.1f} | {memory:.0f} |")
+
+
+def main() -> None:
+    """Run each search in a process of its own, so that memory is told apart."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--n", type=int, default=100_000)
+    parser.add_argument("--only", choices=list(SEARCHES))
+    options = parser.parse_args()
+    if options.only:
+        run_one(options.only, options.n)
+        return
+    print(f"n = {options.n}, 128 features, k = {K}; first call, compilation included")
+    print("| search | recall at 20 | seconds | added memory, MiB |\n|---|---|---|---|", flush=True)
+    for name in SEARCHES:
+        command = [sys.executable, __file__, "--only", name, "--n", str(options.n)]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        failure = f"| {name} | not run: {run.stderr.strip().splitlines()[-1:]} | | |"
+        print(run.stdout.strip() if run.returncode == 0 else failure, flush=True)
+
+
+if __name__ == "__main__":
+    main()
