@@ -44,12 +44,14 @@ def skscan_faiss(X: np.ndarray) -> np.ndarray:
     return NeighborMiner(K, backend="faiss").fit(X).kneighbors()[1]
 
 
-def faiss_hnsw(X: np.ndarray) -> np.ndarray:
+def faiss_ivf(X: np.ndarray) -> np.ndarray:
     import faiss
 
-    index = faiss.IndexHNSWFlat(X.shape[1], 32)
-    index.hnsw.efSearch = 64
+    n_cells = int(4 * np.sqrt(len(X)))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(X.shape[1]), X.shape[1], n_cells)
+    index.train(X)
     index.add(X)
+    index.nprobe = n_cells // 16
     return index.search(X, K + 1)[1][:, 1:]
 
 
@@ -79,8 +81,8 @@ def usearch_(X: np.ndarray) -> np.ndarray:
 
 SEARCHES: dict[str, Search] = {
     "exact": exact,
-    "skscan-faiss-ivf": skscan_faiss,
-    "faiss-hnsw": faiss_hnsw,
+    "skscan, faiss HNSW": skscan_faiss,
+    "faiss IVF": faiss_ivf,
     "hnswlib": hnswlib_,
     "pynndescent": pynndescent_,
     "usearch": usearch_,

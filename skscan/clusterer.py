@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory, validate_dat
 from skscan._device import resolve_device
 from skscan._features import extract_features, fit_extractor
 from skscan._progress import announce
-from skscan.images import as_collection, is_feature_matrix
+from skscan.images import SkippedImage, as_collection, is_feature_matrix
 from skscan.neighbors import NeighborMiner
 from skscan.parts import PARTS, default_part, inherit_settings
 from skscan.prototypes import prototype_indices
@@ -378,7 +378,8 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     def _fit_features(self, X: Any, memory: Memory) -> tuple[np.ndarray, np.ndarray]:
         """Features of X and which rows could be read; fits the extractor on images."""
         if is_feature_matrix(X):
-            self.feature_extractor_, self.skipped_ = None, []
+            self.feature_extractor_ = None
+            self.skipped_: list[SkippedImage] = []
             features = validate_data(self, X, dtype=[np.float64, np.float32])
             return features, np.ones(len(features), dtype=bool)
         images = as_collection(X)

@@ -46,30 +46,29 @@ class ExactSearch:
 
 
 class FaissSearch:
-    """Approximate euclidean search by an inverted file of faiss.
+    """Approximate euclidean search by a navigable small-world graph (HNSW) of faiss.
 
-    The rows are split into about ``4 sqrt(n)`` cells and the nearest sixteenth of them is
-    searched for each query: deterministic for given data, whatever the number of threads.
+    The graph is built by one thread, so that it is the same each time; queries use all threads.
     """
 
     def __init__(self, X: np.ndarray, n_jobs: int | None) -> None:
         faiss = _import_faiss()
-        X = np.ascontiguousarray(X, dtype=np.float32)
-        n_samples, n_features = X.shape
-        n_cells = max(1, min(int(4 * np.sqrt(n_samples)), n_samples // 39))
-        quantizer = faiss.IndexFlatL2(n_features)
-        self._index = faiss.IndexIVFFlat(quantizer, n_features, n_cells)
-        self._index.train(X)
-        self._index.add(X)
-        self._index.nprobe = max(8, n_cells // 16)
-        self._data = X
+        self._data = np.ascontiguousarray(X, dtype=np.float32)
+        self._index = faiss.IndexHNSWFlat(X.shape[1], 32)
+        self._index.hnsw.efSearch = 64
+        n_threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+        try:
+            self._index.add(self._data)
+        finally:
+            faiss.omp_set_num_threads(n_threads)
 
     def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         """Return euclidean distances and indices of near rows, nearest first."""
         X = np.ascontiguousarray(X, dtype=np.float32)
         squared, indices = self._index.search(X, n_neighbors)
         incomplete = np.flatnonzero((indices < 0).any(axis=1))
-        if incomplete.size:  # too few rows in the cells that were searched
+        if incomplete.size:  # the walk along the graph met too few rows
             exact = ExactSearch(self._data, n_jobs=None)
             distances, indices[incomplete] = exact.query(X[incomplete], n_neighbors)
             squared[incomplete] = distances**2
@@ -113,8 +112,8 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     metric : {"euclidean", "cosine"}, default="euclidean"
         Distance between samples; cosine distance is one minus the cosine.
     backend : {"auto", "exact", "faiss"}, default="auto"
-        How to search. ``"exact"`` compares all pairs. ``"faiss"`` is approximate (an inverted
-        file; needs the extra ``skscan[faiss]``). ``"auto"`` is exact up to 50,000 samples and
+        How to search. ``"exact"`` compares all pairs. ``"faiss"`` is approximate (HNSW; needs
+        the extra ``skscan[faiss]``). ``"auto"`` is exact up to 50,000 samples and
         beyond that where faiss is not installed.
     n_jobs : int, default=None
         Threads of the exact search, as in :class:`sklearn.neighbors.NearestNeighbors`.
