@@ -84,7 +84,7 @@ def cluster(
     ] = options.Effort.DEFAULT,
     backbone: options.Backbone = options.DEFAULT,
     weights: options.Weights = None,
-    image_size: options.ImageSize = None,
+    image_size: options.ImageSize = options.DEFAULT_IMAGE_SIZE,
     errors: options.Errors = options.OnUnreadable.SKIP,
     jobs: options.Jobs = None,
     device: options.Device = "auto",

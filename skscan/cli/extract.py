@@ -37,7 +37,7 @@ def extract(
     ],
     backbone: options.Backbone = options.EMBEDDED_BACKBONE,
     weights: options.Weights = None,
-    image_size: options.ImageSize = None,
+    image_size: options.ImageSize = options.DEFAULT_IMAGE_SIZE,
     errors: options.Errors = options.OnUnreadable.SKIP,
     jobs: options.Jobs = None,
     device: options.Device = "auto",

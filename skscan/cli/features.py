@@ -4,22 +4,22 @@ from pathlib import Path
 from typing import Any
 
 from skscan.cli.errors import WrongUse
-from skscan.cli.options import DEFAULT, EMBEDDED_BACKBONE, PIXELS
+from skscan.cli.options import DEFAULT, DEFAULT_IMAGE_SIZE, EMBEDDED_BACKBONE, PIXELS
 
 
 def extractor_from_options(
     *,
     backbone: str,
     weights: Path | None,
-    image_size: int | None,
+    image_size: int,
     errors: str,
     jobs: int | None,
     device: str,
     verbose: int,
 ) -> Any:
-    """Return the `feature_extractor` of SCANClusterer that the options ask for.
+    """Return the feature extractor that the options ask for.
 
-    Weights or an image size without a backbone mean the embedded one.
+    Weights without a backbone are those of the embedded one.
 
     Raises
     ------
@@ -28,33 +28,44 @@ def extractor_from_options(
     """
     if weights is not None and not weights.is_file():
         raise WrongUse(f"no such file: --weights {weights}")
-    if backbone == PIXELS and (weights is not None or image_size is not None):
+    if backbone == PIXELS and (weights is not None or image_size != DEFAULT_IMAGE_SIZE):
         raise WrongUse(f"--backbone {PIXELS} takes neither --weights nor --image-size")
-    from skscan.extractors.pixels import PixelFeatureExtractor
+    shared: dict[str, Any] = {"errors": errors, "n_jobs": jobs, "verbose": verbose}
+    if backbone == PIXELS:
+        from skscan.extractors.pixels import PixelFeatureExtractor
+
+        return PixelFeatureExtractor(**shared)
+    shared |= {"image_size": image_size, "device": device}
+    if backbone == DEFAULT and weights is None:
+        from skscan.extractors.default import DefaultFeatureExtractor
+
+        return DefaultFeatureExtractor(**shared)
     from skscan.extractors.timm import TimmFeatureExtractor
 
-    if backbone == PIXELS:
-        return PixelFeatureExtractor(errors=errors, n_jobs=jobs, verbose=verbose)
-    if backbone == DEFAULT and weights is None and image_size is None and errors == "skip":
-        return DEFAULT
-    return TimmFeatureExtractor(
-        EMBEDDED_BACKBONE if backbone == DEFAULT else backbone,
-        weights=weights,
-        image_size=image_size or 128,
-        errors=errors,
-        device=device,
-        n_jobs=jobs,
-        verbose=verbose,
-    )
+    name = EMBEDDED_BACKBONE if backbone == DEFAULT else backbone
+    path = None if weights is None else str(weights.resolve())  # `predict` reads it again
+    return TimmFeatureExtractor(name, weights=path, **shared)
 
 
 def describe_extractor(extractor: Any) -> str:
     """Return one phrase on what `extractor` is, and on the labels it has seen in training."""
-    name = getattr(extractor, "model_name", None)
-    if name is None:
-        return PIXELS if "Pixel" in type(extractor).__name__ else type(extractor).__name__
+    from skscan.extractors.default import DefaultFeatureExtractor
+    from skscan.extractors.pixels import PixelFeatureExtractor
+
+    if isinstance(extractor, DefaultFeatureExtractor):
+        return _DEFAULT_CHOICES[extractor.choice_]
+    if isinstance(extractor, PixelFeatureExtractor):
+        return PIXELS
     if extractor.weights is not None:
-        return f"{name} with weights of your own"
-    if name == EMBEDDED_BACKBONE:
-        return f"{name} (trained with ImageNet labels)"
-    return f"{name} (timm)"
+        return f"{extractor.model_name} with weights of {extractor.weights}"
+    if extractor.model_name == EMBEDDED_BACKBONE:
+        return _EMBEDDED
+    return f"{extractor.model_name} (timm)"
+
+
+_EMBEDDED = f"{EMBEDDED_BACKBONE} (trained with ImageNet labels)"
+_DEFAULT_CHOICES = {
+    "backbone": _EMBEDDED,
+    "pixels": PIXELS,
+    "both": f"{_EMBEDDED} and {PIXELS}",
+}

@@ -10,6 +10,7 @@ import typer
 EMBEDDED_BACKBONE = "efficientnet_lite0"
 PIXELS = "pixels"
 DEFAULT = "default"
+DEFAULT_IMAGE_SIZE = 128
 
 
 class Effort(StrEnum):
@@ -59,7 +60,8 @@ Backbone = Annotated[
         metavar="NAME",
         help=f"What turns images into features: '{EMBEDDED_BACKBONE}' (comes with skscan; trained "
         f"with ImageNet labels), '{PIXELS}' (for small grey images), or any timm model. "
-        f"'{DEFAULT}' takes the one of the first two that suits the images.",
+        f"'{DEFAULT}' takes the first for colour images, and for grey ones either of the first two "
+        "or both, as suits them.",
     ),
 ]
 Weights = Annotated[
@@ -71,12 +73,12 @@ Weights = Annotated[
     ),
 ]
 ImageSize = Annotated[
-    int | None,
+    int,
     typer.Option(
         "--image-size",
         metavar="N",
         parser=whole_number(16),
-        help="Side in pixels at which the backbone sees the images.  [default: 128]",
+        help="Side in pixels at which the backbone sees the images.",
     ),
 ]
 Errors = Annotated[

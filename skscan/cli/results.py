@@ -89,6 +89,8 @@ class ResultsFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(self.folder)  # a failed write does not say where
         shutil.rmtree(self.staging, ignore_errors=True)
         for folder in self._created:  # only those still empty: nothing was committed
             with suppress(OSError):
