@@ -249,7 +249,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             Rows sum to 1; NaN for an image that could not be read.
         """
         features, read = self._features(X)
-        Z = self.feature_scaler_.transform(features[read])
+        Z = self.feature_scaler_.transform(_rows(features, read))
         return _with_gaps(self.heads_.predict_proba(Z, self.best_head_), read)
 
     def transform(self, X: Any) -> np.ndarray:
@@ -266,7 +266,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             Scaled features; NaN for an image that could not be read.
         """
         features, read = self._features(X)
-        return _with_gaps(self.feature_scaler_.transform(features[read]), read)
+        return _with_gaps(self.feature_scaler_.transform(_rows(features, read)), read)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Judge the clusters without labels: higher is better.
@@ -289,7 +289,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             At most ``log(n_clusters)``.
         """
         features, read = self._features(X)
-        features = features[read]
+        features = _rows(features, read)
         if len(features) < 2:
             raise ValueError(f"score needs at least 2 samples, got X with {len(features)}.")
         metric = "cosine" if features.shape[1] >= MIN_FEATURES_TO_NORMALIZE else "euclidean"
@@ -326,7 +326,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             )
         with self._stage("scaling"):
             scaler = self._part("feature_scaler", random_state)
-            self.feature_scaler_, Z = memory.cache(_fit_transform)(scaler, features[read])
+            self.feature_scaler_, Z = memory.cache(_fit_transform)(scaler, _rows(features, read))
             Z = np.ascontiguousarray(Z, dtype=np.float32)
         with self._stage("mining"):
             miner = self._part("neighbor_miner", random_state)
@@ -436,6 +436,11 @@ def _readable(n_samples: int, skipped: list) -> np.ndarray:
     read = np.ones(n_samples, dtype=bool)
     read[[image.index for image in skipped]] = False
     return read
+
+
+def _rows(features: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Rows of readable samples; no copy when that is all of them."""
+    return features if read.all() else features[read]
 
 
 def _with_gaps(values: np.ndarray, read: np.ndarray) -> np.ndarray:
