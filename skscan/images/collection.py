@@ -233,10 +233,11 @@ def read_item(item: Any, min_side: int | None, files: FileImages) -> Image.Image
     if isinstance(item, Image.Image):
         try:
             return to_rgb(item)
-        except (OSError, ValueError, SyntaxError) as error:
-            # For instance the image of a file that was closed or is truncated.
-            reason = error.reason if isinstance(error, ImageReadError) else str(error)
-            raise ImageReadError(reason) from error
+        except ImageReadError:
+            raise
+        except Exception as error:  # Pillow raises nearly anything for closed and damaged files.
+            reason = str(error) or type(error).__name__
+            raise ImageReadError(f"the PIL image is closed or damaged ({reason})") from error
     if hasattr(item, "detach"):
         item = item.detach().cpu().numpy()
         if item.ndim == 3 and item.shape[0] in (1, 3):

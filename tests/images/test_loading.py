@@ -1,0 +1,227 @@
+import contextlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from image_factory import pixel_arrays, write_pictures, write_zip
+from numpy.testing import assert_array_equal
+
+from skscan.images import as_collection
+from skscan.images.collection import FileImages
+from skscan.images.loading import iter_batches
+from skscan.images.transforms import to_square
+
+
+class ProcessIds(FileImages):
+    """Images that tell where they were read."""
+
+    def read(self, i, min_side=None):
+        with open(os.path.join(os.path.dirname(self.names[i]), f"{os.getpid()}.pid"), "w"):
+            pass
+        return super().read(i, min_side)
+
+
+class Deadly(FileImages):
+    """Kills the process that reads image 5, as the system does when memory is out."""
+
+    def read(self, i, min_side=None):
+        if i == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(i, min_side)
+
+
+def collected(images, **options):
+    batches = list(iter_batches(images, 16, **{"batch_size": 4, **options}))
+    rows = np.concatenate([batch.rows for batch in batches])
+    pixels = np.concatenate([batch.pixels for batch in batches])
+    return rows, pixels, [skipped for batch in batches for skipped in batch.skipped]
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, 2, -1])
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_workers_and_batches_change_nothing(tmp_path, n_jobs, batch_size):
+    paths = write_pictures(tmp_path, 9)
+    for broken in (2, 7):
+        (tmp_path / f"{broken}.png").write_bytes(b"")
+        paths[broken] = str(tmp_path / f"{broken}.png")
+    images = as_collection(paths)
+    rows, pixels, skipped = collected(images, n_jobs=n_jobs, batch_size=batch_size)
+    good = [i for i in range(9) if i not in (2, 7)]
+    assert rows.tolist() == good
+    assert_array_equal(pixels, [to_square(images.read(i, 16), 16) for i in good])
+    assert [(s.index, s.name, s.reason) for s in skipped] == [
+        (i, paths[i], "empty file (0 bytes)") for i in (2, 7)
+    ]
+
+
+@pytest.mark.parametrize("n_jobs", [None, 1, 3])
+def test_images_in_memory_never_leave_the_process(n_jobs):
+    pixels = pixel_arrays(10)
+    images = as_collection(pixels)
+    images.__reduce__ = None  # Pickling it would fail.
+    rows, loaded, _ = collected(images, n_jobs=n_jobs)
+    assert rows.tolist() == list(range(10))
+    assert_array_equal(loaded, [to_square(images.read(i), 16) for i in range(10)])
+
+
+def test_batches_count_their_images(tmp_path):
+    batches = iter_batches(as_collection(write_pictures(tmp_path, 9)), 16, 4)
+    assert [batch.n_images for batch in batches] == [4, 4, 1]
+
+
+@pytest.mark.parametrize(("n_files", "elsewhere"), [(255, False), (256, True)])
+def test_many_files_are_worth_processes(tmp_path, n_files, elsewhere):
+    path = write_pictures(tmp_path, 1)[0]
+    collected(ProcessIds([path] * n_files), batch_size=64)
+    here = f"{os.getpid()}.pid"
+    seen = {entry for entry in os.listdir(os.path.dirname(path)) if entry.endswith(".pid")}
+    assert (here not in seen) is elsewhere
+    assert seen
+
+
+def test_zip_is_read_by_processes(tmp_path):
+    entries = {path: Path(path).read_bytes() for path in write_pictures(tmp_path, 8)}
+    entries = {os.path.basename(path): content for path, content in entries.items()}
+    images = as_collection(write_zip(tmp_path / "photos.zip", entries))
+    images.read(0)
+    assert_array_equal(collected(images, n_jobs=2)[1], collected(images, n_jobs=1)[1])
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_only_a_few_batches_are_loaded_ahead(n_jobs):
+    read = []
+
+    class Counting(type(as_collection(pixel_arrays(1)))):
+        def read(self, i, min_side=None):
+            read.append(i)
+            return super().read(i, min_side)
+
+    batches = iter_batches(Counting(pixel_arrays(100, 8, 8)), 8, 2, n_jobs)
+    next(batches)
+    time.sleep(0.3)
+    assert len(read) <= 2 * (2 * n_jobs + 2)
+    batches.close()
+
+
+def test_leaving_early_ends_threads():
+    before = threading.active_count()
+    batches = iter_batches(as_collection(pixel_arrays(100)), 16, 2, n_jobs=2)
+    next(batches)
+    batches.close()
+    assert threading.active_count() == before
+
+
+def children() -> set[str]:
+    """Ids of the processes that this one has started and that still run."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # It may end just now.
+            pid, rest = stat.parent.name, stat.read_text().rpartition(")")[2].split()
+            state, parent = rest[:2]
+            if parent == str(os.getpid()) and state != "Z":
+                found.add(pid)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_leaving_early_ends_processes(tmp_path):
+    images = as_collection(write_pictures(tmp_path, 1) * 500)
+    batches = iter_batches(images, 16, 2, n_jobs=2)
+    next(batches)
+    n_workers = len(children())
+    batches.close()
+    deadline = time.monotonic() + 10
+    while len(children()) > n_workers - 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(children()) <= n_workers - 2
+
+
+def test_killed_worker_is_a_clear_error(tmp_path):
+    images = Deadly(write_pictures(tmp_path, 12))
+    with pytest.raises(RuntimeError, match=r"ended unexpectedly.*memory.*n_jobs=1"):
+        collected(images, n_jobs=2, batch_size=2)
+
+
+def count_in_daemon(paths, queue):
+    queue.put(len(collected(as_collection(paths), n_jobs=2)[0]))
+
+
+def test_daemons_load_without_children(tmp_path):
+    paths = write_pictures(tmp_path, 9)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=count_in_daemon, args=(paths, queue), daemon=True)
+    process.start()
+    assert queue.get(timeout=30) == 9
+    process.join()
+
+
+def child_processes_of_worker(paths):
+    images = ProcessIds(paths)
+    collected(images, n_jobs=2)
+    return os.getpid()
+
+
+def test_joblib_workers_load_without_children(tmp_path):
+    path = write_pictures(tmp_path, 1)[0]
+    pids = joblib.Parallel(n_jobs=2)(
+        joblib.delayed(child_processes_of_worker)([path] * 20) for _ in range(2)
+    )
+    seen = {entry for entry in os.listdir(os.path.dirname(path)) if entry.endswith(".pid")}
+    assert seen == {f"{pid}.pid" for pid in pids}
+
+
+SCRIPT = """
+import sys
+from skscan.images import as_collection
+from skscan.images.loading import iter_batches
+
+# No `if __name__ == "__main__"`, as in a notebook or a quick script.
+n = 0
+for batch in iter_batches(as_collection([sys.argv[1]] * int(sys.argv[2])), 64, 8, n_jobs=2):
+    n += batch.n_images
+    print(n, flush=True)
+"""
+
+
+def test_scripts_need_no_main_guard(tmp_path):
+    path = write_pictures(tmp_path, 1)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, path, "40"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "40"
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, script, path, "40"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split().count("8") == 1
+
+
+def test_ctrl_c_ends_at_once_and_workers_stay_silent(tmp_path):
+    path = write_pictures(tmp_path, 1)[0]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, path, "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    process.stdout.readline()
+    begin = time.monotonic()
+    # As a terminal does: to all processes of the group.
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 5
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")
