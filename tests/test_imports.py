@@ -1,0 +1,78 @@
+"""What importing costs, and in which direction imports run."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skscan
+
+PACKAGE = Path(skscan.__file__).parent
+
+#: From the top to the bottom: a module imports only from its own layer or from lower ones.
+LAYERS = [
+    {"cli", "demo", "__main__"},
+    {"report"},
+    {"clusterer", "persistence"},
+    {"parts", "_features"},
+    {"extractors", "training", "neighbors", "scaling"},
+    {"selection", "metrics", "graph", "prototypes"},
+    {"networks", "images"},
+    {"exceptions", "_progress", "_device", "_threads"},
+]
+
+
+def loaded_modules(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in run.stdout.split()}
+
+
+def test_import_skscan_loads_nothing_heavy():
+    assert not {"numpy", "torch", "sklearn", "PIL"} & loaded_modules("import skscan")
+
+
+def test_importing_the_clusterer_does_not_load_torch():
+    modules = loaded_modules("from skscan import SCANClusterer")
+    assert not {"torch", "timm", "torchvision", "faiss", "skops"} & modules
+
+
+def test_predicting_from_features_does_not_load_torch():
+    modules = loaded_modules(
+        "import numpy as np; from skscan import FeatureScaler;"
+        "from skscan.networks.heads import LinearHeads;"
+        "heads = LinearHeads(np.zeros((1, 2, 2), 'f'), np.zeros((1, 2), 'f'));"
+        "heads.predict_proba(FeatureScaler(2).fit_transform(np.eye(4)))"
+    )
+    assert "torch" not in modules
+
+
+def test_public_names():
+    for name in skscan.__all__:
+        assert getattr(skscan, name) is not None
+    assert set(skscan.__all__) <= set(dir(skscan))
+    with pytest.raises(AttributeError, match="has no attribute 'SCAN'"):
+        skscan.SCAN  # noqa: B018
+
+
+def layer(module: str) -> int:
+    return next(i for i, names in enumerate(LAYERS) if module in names)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_imports_run_one_way(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        for module in modules:
+            parts = module.split(".")
+            if parts[0] == "skscan" and len(parts) > 1:
+                assert layer(parts[1]) >= layer(own), f"{own} imports {module}"
