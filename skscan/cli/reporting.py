@@ -80,8 +80,8 @@ _OS_ADVICE = {
     errno.EDQUOT: "; the quota is used up, earlier files are as they were",
 }
 
-# Their messages are written for the user. A ValueError of the library names the argument at
-# fault, what was got and what is taken; so does a TypeError.
+# Their messages are written for the user: a ValueError of the library names the argument at
+# fault, what was got and what is taken.
 _EXPLAINED: tuple[type[Exception], ...] = (
     WrongUse,
     CommandFailed,
@@ -89,5 +89,4 @@ _EXPLAINED: tuple[type[Exception], ...] = (
     ModelFileError,
     ModelUnavailableError,
     ValueError,
-    TypeError,
 )

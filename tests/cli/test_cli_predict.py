@@ -5,6 +5,9 @@ import io
 import json
 import os
 
+import timm
+from safetensors.torch import save_file
+
 
 def test_same_images_get_the_same_clusters(skscan, shared_digits, results, tmp_path):
     table = tmp_path / "again.csv"
@@ -58,3 +61,24 @@ def test_output_folder_must_exist(skscan, shared_digits, results, tmp_path):
     run = skscan("predict", results, shared_digits, "-o", tmp_path / "no" / "new.csv", "-q")
     assert run.exit_code == 2
     assert str(tmp_path / "no") in run.stderr
+
+
+def test_weights_of_ones_own_are_found_again(skscan, shared_digits, tmp_path, monkeypatch):
+    network = timm.create_model("tf_efficientnet_lite0")
+    weights = tmp_path / "my weights.safetensors"
+    save_file(network.state_dict(), weights)
+    monkeypatch.chdir(tmp_path)
+    run = skscan(
+        *("cluster", shared_digits, "-k", 4, "-o", "out", "--weights", weights.name),
+        *("--image-size", 32, "--effort", "fast", "--json"),
+    )
+    assert run.exit_code == 0, run.stderr
+    assert "my weights.safetensors" in json.loads(run.stdout)["features"]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run = skscan("predict", tmp_path / "out", shared_digits, "--quiet")
+    assert run.stdout_bytes == (tmp_path / "out" / "clusters.csv").read_bytes()
+    weights.unlink()
+    run = skscan("predict", tmp_path / "out", shared_digits, "--quiet")
+    assert run.exit_code == 1
+    assert "my weights.safetensors" in run.stderr
