@@ -1,4 +1,4 @@
-"""What a mined neighbor graph says: affinities, volumes and random neighbors."""
+"""What a mined neighbor graph says: tables of neighbors and symmetric affinities."""
 
 from __future__ import annotations
 
@@ -9,42 +9,62 @@ from scipy import sparse
 __all__ = ["neighbor_table", "symmetric_affinity"]
 
 
-def symmetric_affinity(neighbors: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Turn a directed k-nearest-neighbor graph into a symmetric affinity.
+def neighbor_table(neighbors: sparse.csr_matrix) -> NDArray[np.intp]:
+    """Return the stored neighbors of each sample as a rectangular table, nearest first.
 
     Parameters
     ----------
     neighbors : sparse matrix of shape (n_samples, n_samples)
-        Stored entries are neighbors; their values are not read and self is ignored.
+        Distances to the neighbors; self may be among them as an explicit zero.
+
+    Returns
+    -------
+    table : ndarray of shape (n_samples, width)
+        Rows with fewer entries than the widest repeat theirs in turn; a row without any holds the
+        sample itself.
+    """
+    neighbors = neighbors.tocsr()
+    n_samples = neighbors.shape[0]
+    counts = np.diff(neighbors.indptr)
+    width = int(counts.max(initial=0))
+    if width == 0:
+        return np.arange(n_samples)[:, None]
+    if (counts == width).all():
+        distances = neighbors.data.reshape(n_samples, width)
+        columns = np.argsort(distances, axis=1, kind="stable")
+        return np.take_along_axis(neighbors.indices.reshape(n_samples, width), columns, 1)
+    order = np.lexsort((neighbors.data, np.repeat(np.arange(n_samples), counts)))
+    columns = np.arange(width)[None, :] % np.maximum(counts, 1)[:, None]
+    positions = np.minimum(neighbors.indptr[:-1, None] + columns, neighbors.nnz - 1)
+    table = neighbors.indices[order][positions]
+    return np.where(counts[:, None] > 0, table, np.arange(n_samples)[:, None])
+
+
+def symmetric_affinity(
+    table: NDArray[np.integer], n_neighbors: int | None = None
+) -> sparse.csr_matrix:
+    """Turn a table of neighbors into a symmetric affinity.
+
+    Parameters
+    ----------
+    table : int ndarray of shape (n_samples, width)
+        Neighbors of each sample, nearest first; self is ignored wherever it stands.
+    n_neighbors : int or None, default=None
+        Use only so many nearest neighbors; None uses all.
 
     Returns
     -------
     affinity : csr_matrix of shape (n_samples, n_samples), float32
         1 for pairs that name each other, 1/2 where only one names the other.
     """
-    neighbors = neighbors.tocsr()
+    n_samples = len(table)
+    others = table != np.arange(n_samples)[:, None]
+    if n_neighbors is not None:
+        others &= np.cumsum(others, axis=1) <= n_neighbors
+    rows, columns = np.nonzero(others)
     links = sparse.csr_matrix(
-        (np.ones(neighbors.nnz, dtype=np.float32), neighbors.indices, neighbors.indptr),
-        shape=neighbors.shape,
+        (np.ones(len(rows), dtype=np.float32), (rows, table[rows, columns])),
+        shape=(n_samples, n_samples),
     )
-    links = links - sparse.diags(links.diagonal())
-    affinity = ((links + links.T) * np.float32(0.5)).tocsr()
-    affinity.eliminate_zeros()
-    return affinity
-
-
-def neighbor_table(neighbors: sparse.csr_matrix) -> NDArray[np.intp]:
-    """Return the stored neighbors as a rectangular table, shape (n_samples, width).
-
-    Rows with fewer entries than the widest repeat theirs in turn; a row without any names itself.
-    """
-    neighbors = neighbors.tocsr()
-    counts = np.diff(neighbors.indptr)
-    width = max(int(counts.max(initial=0)), 1)
-    if neighbors.nnz == 0:
-        return np.arange(neighbors.shape[0])[:, None]
-    columns = np.arange(width)[None, :] % np.maximum(counts, 1)[:, None]
-    positions = np.minimum(neighbors.indptr[:-1, None] + columns, neighbors.nnz - 1)
-    table = neighbors.indices[positions].astype(np.intp)
-    table[counts == 0] = np.flatnonzero(counts == 0)[:, None]
-    return table
+    links.data[:] = 1.0  # a neighbor that is named twice counts once
+    return ((links + links.T) * np.float32(0.5)).tocsr()

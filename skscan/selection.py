@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from skscan.graph import symmetric_affinity
+
 __all__ = [
     "ScanLossValues",
+    "agreement_of_criteria",
     "modularity",
-    "rank_sum",
+    "neighbor_information",
     "scan_selection_loss",
     "silhouette_to_centers",
+    "size_evenness",
 ]
 
 
@@ -107,8 +112,73 @@ def silhouette_to_centers(labels: NDArray[np.integer], features: NDArray) -> flo
     return float(((other - own) / larger).mean())
 
 
-def rank_sum(*criteria: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Add the ranks that several criteria give to the same candidates; larger is better."""
+def neighbor_information(
+    labels: NDArray[np.integer], affinity: sparse.csr_matrix, entropy_share: float = 0.4
+) -> float:
+    """Mutual information of the clusters of neighbors, less a share of their entropy.
+
+    ``I(a; b) - entropy_share * H(a)`` for the clusters a, b of the two ends of a random edge, in
+    nats; larger is better. The information alone favors clusters of even size: it can reach the
+    entropy. The share that is taken off weakens this.
+    """
+    n_clusters = int(labels.max()) + 1
+    rows = np.repeat(np.arange(affinity.shape[0]), np.diff(affinity.indptr))
+    pairs = labels[rows].astype(np.int64) * n_clusters + labels[affinity.indices]
+    joint = np.bincount(pairs, weights=affinity.data, minlength=n_clusters**2)
+    joint = joint.reshape(n_clusters, n_clusters) / max(joint.sum(), np.finfo(float).tiny)
+    marginal = joint.sum(axis=1)
+    present = joint > 0
+    expected = np.outer(marginal, marginal)
+    information = (joint[present] * np.log(joint[present] / expected[present])).sum()
+    return float(information - entropy_share * _entropy(marginal))
+
+
+def size_evenness(labels: NDArray[np.integer], n_clusters: int) -> float:
+    """Entropy of the cluster sizes over its largest value: 1 when all sizes are equal."""
+    if n_clusters < 2:
+        return 1.0
+    sizes = np.bincount(labels, minlength=n_clusters)
+    return _entropy(sizes / sizes.sum()) / float(np.log(n_clusters))
+
+
+def agreement_of_criteria(
+    partitions: Sequence[NDArray[np.integer]],
+    table: NDArray[np.integer],
+    features: NDArray[np.float32],
+    embedding: NDArray[np.float32],
+) -> NDArray[np.floating]:
+    """Score partitions by the ranks that several criteria give them, added up.
+
+    Two criteria look at the graph of the nearest neighbors (modularity, information) and two at
+    distances (silhouette among the features and among the eigenvectors of the graph). Each fails
+    on some sets; their sum has not failed badly on any.
+
+    Parameters
+    ----------
+    partitions : sequence of int ndarrays of shape (n_samples,)
+    table : int ndarray of shape (n_samples, width)
+        Neighbors, nearest first.
+    features : ndarray of shape (n_samples, n_features)
+    embedding : ndarray of shape (n_samples, n_vectors)
+        Leading eigenvectors of the neighbor graph, rows scaled to length 1.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_partitions,)
+        Larger is better.
+    """
     from scipy.stats import rankdata
 
+    nearest, near = symmetric_affinity(table, 3), symmetric_affinity(table, 5)
+    criteria = [
+        [modularity(labels, nearest) for labels in partitions],
+        [neighbor_information(labels, near) for labels in partitions],
+        [silhouette_to_centers(labels, features) for labels in partitions],
+        [silhouette_to_centers(labels, embedding) for labels in partitions],
+    ]
     return np.sum([rankdata(criterion) for criterion in criteria], axis=0)
+
+
+def _entropy(shares: NDArray[np.floating]) -> float:
+    shares = shares[shares > 0]
+    return -float((shares * np.log(shares)).sum())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,67 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skscan._progress import progress
+from skscan._threads import limit_threads
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
-from skscan.selection import modularity, rank_sum, scan_selection_loss, silhouette_to_centers
-from skscan.training.starts import Start, make_starts
+from skscan.selection import agreement_of_criteria, scan_selection_loss, size_evenness
+from skscan.training.spectral import unit_rows
+from skscan.training.starts import START_KINDS, Start, StartMaker
 
 __all__ = ["ClusterTrainer", "ClusterTrainingResult"]
+
+AUTO_STEPS = 300
+LABEL_FITTING_STEPS = 60
+AUTO_BATCH_SIZE = 512
+MAX_AUTO_BATCH_SIZE = 8192
+SAMPLES_PER_CLUSTER = 20
+"""The entropy of the mean prediction is estimated in each batch: it needs so many samples."""
+
+MAX_BATCH_ENTRIES = 2**23
+"""Heads are trained together as long as their probabilities for a batch stay below this."""
+
+EVEN_SIZES = 0.98
+"""Cluster sizes count as even when their entropy is at least this share of its largest value."""
+
+SELECTION_NEIGHBORS = 6
+"""Entries of the neighbor table (self and five more) that the SCAN loss of a head is taken over."""
+
+DEFAULT_STARTS = (
+    "best-k-means",
+    "cut",
+    "fine-cut",
+    "k-means",
+    "coarse-cut",
+    "pivoted-cut",
+    "pivoted-fine-cut",
+    "k-means",
+)
+
+
+class Prior(NamedTuple):
+    """What a head expects of the sizes of clusters."""
+
+    weight: float
+    """Weight of the entropy term, as a share of `entropy_weight`."""
+    rate: float
+    """How far the expected sizes move to the mean prediction in each step."""
+    from_start: bool
+    """Whether the expected sizes begin as those of the start instead of equal."""
+
+
+PRIORS = {
+    "balanced": Prior(weight=1.0, rate=0.0, from_start=False),
+    "lenient": Prior(weight=0.2, rate=0.0, from_start=False),
+    "estimated": Prior(weight=0.2, rate=0.05, from_start=True),
+}
+
+EFFORTS = {
+    "fast": {"n_heads": 9},
+    "default": {"n_heads": 24},
+    "best": {"n_heads": 72},
+}
+"""Parameters of `ClusterTrainer` for each effort."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +87,7 @@ class ClusterTrainingResult:
     best_head : int
         The head that the selection keeps.
     history : list of dict
-        One entry for each head and pass: head, start, pass, consistency, entropy, loss.
+        One entry for each head and pass: head, start, prior, pass, consistency, entropy, loss.
     n_iter : int
         Passes over the data.
     """
@@ -45,54 +101,94 @@ class ClusterTrainingResult:
 class ClusterTrainer(BaseEstimator):
     """Train several cluster heads with the SCAN loss and keep the best, all without labels.
 
+    Heads differ in where they start and in what they expect of the sizes of clusters. All are
+    trained at once; the one that predicts is chosen by evidence that needs no labels.
+
     Parameters
     ----------
     scope : {"heads"}, default="heads"
         What is trained: linear heads on frozen features.
-    n_heads : int, default=10
-        Number of heads. The starts are used in turn.
-    starts : sequence of {"k-means", "ncut", "random"}, default=("k-means", "ncut", "random")
-        Where heads start from.
+    n_heads : int, default=24
+        Number of heads. The first start is combined with each prior, then the second, and so on.
+    starts : sequence of str, default=("best-k-means", "cut", "fine-cut", "k-means", ...)
+        Partitions from which heads start, used in turn: ``"k-means"``, ``"best-k-means"`` (of ten
+        runs), normalised cuts of the neighbor graph (``"cut"``, ``"pivoted-cut"``), such cuts
+        between small groups of samples (``"coarse-cut"``, ``"fine-cut"``,
+        ``"pivoted-fine-cut"``) and ``"random"``.
+    priors : sequence of {"balanced", "lenient", "estimated"}, \
+            default=("balanced", "lenient", "estimated")
+        What heads expect of the sizes of clusters. ``"balanced"`` is the paper's entropy term,
+        which wants clusters of equal size; ``"lenient"`` gives it a fifth of the weight;
+        ``"estimated"`` replaces equal sizes by those of the start and then follows the
+        predictions.
     entropy_weight : float, default=5.0
         Weight of the entropy term of the SCAN loss.
     n_epochs : int or "auto", default="auto"
-        Passes over the data; ``"auto"`` makes about 300 steps.
+        Passes over the data; ``"auto"`` makes about 300 steps and at least one pass.
     batch_size : int or "auto", default="auto"
-        Samples in a batch; ``"auto"`` takes at least 20 for each cluster.
+        Samples in a batch; ``"auto"`` takes 512, or 20 for each cluster if that is more.
     learning_rate : float, default=0.01
-        Largest step of Adam; it falls to zero along a cosine.
-    selection : {"agreement", "scan_loss"}, default="agreement"
-        How the best head is found. ``"scan_loss"`` is the paper's rule, the lowest SCAN loss over
-        all samples and neighbors. ``"agreement"`` adds the ranks by modularity on the neighbor
-        graph and by silhouette.
+        Step of Adam, for features whose mean square is 1; it falls to zero along a cosine.
+    selection : {"evidence", "scan_loss"}, default="evidence"
+        How the head that predicts is found. ``"scan_loss"`` is the paper's rule: the lowest SCAN
+        loss with entropy weight 1 over all samples and their nearest neighbors. ``"evidence"``
+        asks first whether clusters are even: if a head with estimated prior ends with sizes whose
+        entropy is at least 0.98 of the largest, the balanced head with the lowest SCAN loss is
+        kept. If not, the other heads are compared by :func:`~skscan.selection.\
+agreement_of_criteria`.
+
+    Notes
+    -----
+    Heads that leave clusters empty are set aside as long as others use more clusters.
+
+    References
+    ----------
+    Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import make_blobs
+    >>> from skscan import ClusterTrainer, FeatureScaler, NeighborMiner
+    >>> X, _ = make_blobs(200, centers=3, random_state=0, cluster_std=0.5)
+    >>> features = FeatureScaler().fit_transform(X)
+    >>> graph = NeighborMiner(10).fit_transform(features)
+    >>> result = ClusterTrainer(n_heads=3).train(
+    ...     features, graph, 3, random_state=np.random.RandomState(0)
+    ... )
+    >>> np.bincount(result.heads.predict(features, result.best_head)).tolist()
+    [67, 67, 66]
     """
 
     _parameter_constraints: dict = {
         "scope": [StrOptions({"heads"})],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "starts": [list, tuple],
+        "priors": [list, tuple],
         "entropy_weight": [Interval(Real, 0, None, closed="left")],
         "n_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "selection": [StrOptions({"agreement", "scan_loss"})],
+        "selection": [StrOptions({"evidence", "scan_loss"})],
     }
 
     def __init__(
         self,
         *,
         scope: str = "heads",
-        n_heads: int = 10,
-        starts: tuple[str, ...] = ("k-means", "ncut", "random"),
+        n_heads: int = 24,
+        starts: Sequence[str] = DEFAULT_STARTS,
+        priors: Sequence[str] = ("balanced", "lenient", "estimated"),
         entropy_weight: float = 5.0,
         n_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float = 0.01,
-        selection: str = "agreement",
+        selection: str = "evidence",
     ) -> None:
         self.scope = scope
         self.n_heads = n_heads
         self.starts = starts
+        self.priors = priors
         self.entropy_weight = entropy_weight
         self.n_epochs = n_epochs
         self.batch_size = batch_size
@@ -121,103 +217,217 @@ class ClusterTrainer(BaseEstimator):
         ----------
         features : ndarray of shape (n_samples, n_features), float32
         neighbors : csr_matrix of shape (n_samples, n_samples)
-            Mined neighbors; self may be among them.
+            Distances to the mined neighbors; self may be among them.
         n_clusters : int
+            At most n_samples.
         random_state : RandomState
             Source of every draw.
         device : str, default="cpu"
+            Torch device on which heads are trained.
         n_jobs : int or None, default=None
             Threads; None leaves the numerical libraries at their own setting.
         verbose : int, default=0
+            With 1, a progress bar is shown on stderr.
 
         Returns
         -------
         result : ClusterTrainingResult
         """
+        self._validate_params()
+        _check_names("starts", self.starts, START_KINDS)
+        _check_names("priors", self.priors, PRIORS)
+        if n_clusters == 1:
+            return ClusterTrainingResult(_single_cluster(features.shape[1]), best_head=0)
+        with limit_threads(n_jobs):
+            scale = float(np.sqrt(np.mean(np.square(features), dtype=np.float64))) or 1.0
+            scaled = (features / np.float32(scale)).astype(np.float32, copy=False)
+            table = neighbor_table(neighbors)
+            maker = StartMaker(scaled, symmetric_affinity(table), n_clusters, random_state)
+            plan = self._plan()
+            starts = maker.make([kind for kind, _ in plan[:: len(self.priors)]])
+            starts = [starts[head // len(self.priors)] for head in range(self.n_heads)]
+
+            heads, history, n_epochs = self._fit(
+                scaled, table, n_clusters, starts, plan, random_state, device, verbose
+            )
+            best = self._select(heads, plan, scaled, table, maker)
+        heads = LinearHeads(heads.weights / np.float32(scale), heads.biases)
+        return ClusterTrainingResult(heads, best, history, n_epochs)
+
+    def _plan(self) -> list[tuple[str, str]]:
+        """Start and prior of each head."""
+        n_starts, n_priors = len(self.starts), len(self.priors)
+        return [
+            (self.starts[head // n_priors % n_starts], self.priors[head % n_priors])
+            for head in range(self.n_heads)
+        ]
+
+    def _schedule(self, n_samples: int, n_clusters: int, n_steps: int) -> dict[str, int]:
+        """Batch size and passes for about `n_steps` steps."""
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            wanted = min(SAMPLES_PER_CLUSTER * n_clusters, MAX_AUTO_BATCH_SIZE)
+            batch_size = max(AUTO_BATCH_SIZE, wanted)
+        n_batches = max(n_samples // batch_size, 1)
+        return {"n_epochs": max(1, round(n_steps / n_batches)), "batch_size": batch_size}
+
+    def _fit(
+        self,
+        features: NDArray[np.float32],
+        table: NDArray[np.integer],
+        n_clusters: int,
+        starts: list[Start],
+        plan: list[tuple[str, str]],
+        random_state: np.random.RandomState,
+        device: str,
+        verbose: int,
+    ) -> tuple[LinearHeads, list[dict[str, Any]], int]:
         import torch
 
         from skscan.training.batched_heads import BatchedHeads
 
-        self._validate_params()
         generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
-        affinity = symmetric_affinity(neighbors)
-        table = neighbor_table(neighbors)
-        kinds = [self.starts[head % len(self.starts)] for head in range(self.n_heads)]
-        starts = make_starts(features, affinity, n_clusters, kinds, random_state)
-
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = max(512, 20 * n_clusters)
-        n_batches = max(len(features) // batch_size, 1)
-        n_epochs = self.n_epochs
-        if n_epochs == "auto":
-            n_epochs = max(1, round(300 / n_batches))
-
         inputs = torch.as_tensor(features, device=device)
-        batched = BatchedHeads(_initial_heads(features, starts, n_clusters), device)
-        prior = np.full((self.n_heads, n_clusters), 1 / n_clusters)
-        weights = np.full(self.n_heads, float(self.entropy_weight))
-        history = []
-        passes = batched.fit_scan(
-            inputs,
-            torch.as_tensor(table, device=device),
-            weights,
-            prior,
-            n_epochs=n_epochs,
-            batch_size=batch_size,
-            learning_rate=self.learning_rate,
-            generator=generator,
-        )
-        for epoch, (consistency, entropy) in enumerate(passes):
-            for head, kind in enumerate(kinds):
-                history.append(
-                    {
-                        "head": head,
-                        "start": kind,
-                        "pass": epoch,
-                        "consistency": float(consistency[head]),
-                        "entropy": float(entropy[head]),
-                        "loss": float(consistency[head] - weights[head] * entropy[head]),
-                    }
+        neighbors = torch.as_tensor(np.asarray(table, dtype=np.int64), device=device)
+        label_schedule = self._schedule(len(features), n_clusters, LABEL_FITTING_STEPS)
+        schedule = self._schedule(len(features), n_clusters, AUTO_STEPS)
+        if self.n_epochs != "auto":
+            schedule["n_epochs"] = self.n_epochs
+
+        entries_per_head = 2 * min(schedule["batch_size"], len(features)) * n_clusters
+        group_size = max(MAX_BATCH_ENTRIES // entries_per_head, 1)
+        groups = [
+            range(first, min(first + group_size, self.n_heads))
+            for first in range(0, self.n_heads, group_size)
+        ]
+        fitted, history = [], []
+        n_passes = len(groups) * schedule["n_epochs"]
+        with progress(total=n_passes, desc="clustering", unit="pass", verbose=verbose) as bar:
+            for group in groups:
+                labels = np.stack([starts[head].labels for head in group], axis=1)
+                names = [plan[head][1] for head in group]
+                weight, prior, rate = self._objective(labels, names, n_clusters)
+                batched = BatchedHeads(_center_heads(features, labels, n_clusters), device)
+                batched.fit_labels(
+                    inputs,
+                    torch.as_tensor(labels.astype(np.int64), device=device),
+                    learning_rate=self.learning_rate,
+                    generator=generator,
+                    **label_schedule,
                 )
-        heads = batched.to_numpy()
-        best = self._select(heads, features, affinity, table)
-        return ClusterTrainingResult(heads, best, history, n_epochs)
-
-    def _select(self, heads, features, affinity, table) -> int:
-        if self.selection == "scan_loss":
-            losses = [
-                scan_selection_loss(heads.predict_proba(features, head), table).total
-                for head in range(len(heads))
-            ]
-            return int(np.argmin(losses))
-        partitions = [heads.predict(features, head) for head in range(len(heads))]
-        ranks = rank_sum(
-            [modularity(labels, affinity) for labels in partitions],
-            [silhouette_to_centers(labels, features) for labels in partitions],
+                passes = batched.fit_scan(
+                    inputs,
+                    neighbors,
+                    weight,
+                    prior,
+                    rate,
+                    learning_rate=self.learning_rate,
+                    generator=generator,
+                    **schedule,
+                )
+                for epoch, losses in enumerate(passes):
+                    history += _history_entries(epoch, group, plan, losses)
+                    bar.update()
+                fitted.append(batched.to_numpy())
+        heads = LinearHeads(
+            np.concatenate([part.weights for part in fitted]),
+            np.concatenate([part.biases for part in fitted]),
         )
-        return int(np.argmax(ranks))
+        return heads, history, schedule["n_epochs"]
+
+    def _objective(
+        self, labels: NDArray[np.integer], names: list[str], n_clusters: int
+    ) -> tuple[NDArray, NDArray, NDArray]:
+        """Entropy weight, prior sizes and rate of the prior of heads with these start labels."""
+        priors = [PRIORS[name] for name in names]
+        weight = np.array([self.entropy_weight * prior.weight for prior in priors])
+        rate = np.array([prior.rate for prior in priors])
+        sizes = np.full((len(names), n_clusters), 1 / n_clusters)
+        for head, prior in enumerate(priors):
+            if prior.from_start:
+                counts = np.bincount(labels[:, head], minlength=n_clusters)
+                sizes[head] = np.maximum(counts / counts.sum(), 0.01 / n_clusters)
+        return weight, sizes / sizes.sum(axis=1, keepdims=True), rate
+
+    def _select(
+        self,
+        heads: LinearHeads,
+        plan: list[tuple[str, str]],
+        features: NDArray[np.float32],
+        table: NDArray[np.integer],
+        maker: StartMaker,
+    ) -> int:
+        def lowest_loss(candidates: Sequence[int], entropy_weight: float) -> int:
+            near = table[:, :SELECTION_NEIGHBORS]
+            losses = [
+                scan_selection_loss(heads.predict_proba(features, head), near, entropy_weight).total
+                for head in candidates
+            ]
+            return int(candidates[int(np.argmin(losses))])
+
+        if self.selection == "scan_loss":
+            return lowest_loss(range(len(heads)), 1.0)
+        partitions = [heads.predict(features, head) for head in range(len(heads))]
+        n_used = np.array([len(np.unique(labels)) for labels in partitions])
+        full = np.flatnonzero(n_used == n_used.max())
+        priors = np.array([prior for _, prior in plan])
+        estimated = full[priors[full] == "estimated"]
+        balanced = full[priors[full] == "balanced"]
+        evenness = [size_evenness(partitions[head], heads.n_clusters) for head in estimated]
+        if len(balanced) and max(evenness, default=0.0) >= EVEN_SIZES:
+            return lowest_loss(balanced, self.entropy_weight)
+        others = full[priors[full] != "balanced"]
+        candidates = others if len(others) else full
+        scores = agreement_of_criteria(
+            [partitions[head] for head in candidates],
+            table,
+            features,
+            unit_rows(maker.embedding),
+        )
+        return int(candidates[int(np.argmax(scores))])
 
 
-EFFORTS = {
-    "fast": {"n_heads": 4},
-    "default": {"n_heads": 10},
-    "best": {"n_heads": 30},
-}
-"""Parameters of `ClusterTrainer` for each effort."""
+def _check_names(argument: str, names: Sequence[str], allowed: dict[str, Any]) -> None:
+    unknown = [name for name in names if name not in allowed]
+    if unknown or not names:
+        got = f"unknown name {unknown[0]!r}" if unknown else "an empty sequence"
+        raise ValueError(f"{argument} got {got}; choose from {', '.join(allowed)}.")
 
 
-def _initial_heads(
-    features: NDArray[np.float32], starts: list[Start], n_clusters: int
+def _single_cluster(n_features: int) -> LinearHeads:
+    return LinearHeads(np.zeros((1, 1, n_features), np.float32), np.zeros((1, 1), np.float32))
+
+
+def _center_heads(
+    features: NDArray[np.float32], labels: NDArray[np.integer], n_clusters: int
 ) -> LinearHeads:
+    """Heads that assign to the nearest center, soft enough to be moved."""
+    sharpness = np.float32(0.02)
     weights, biases = [], []
-    for start in starts:
+    for head_labels in labels.T:
         members = sparse.csr_matrix(
-            (np.ones(len(features), np.float32), (start.labels, np.arange(len(features)))),
+            (np.ones(len(features), np.float32), (head_labels, np.arange(len(features)))),
             shape=(n_clusters, len(features)),
         )
-        sizes = np.maximum(np.bincount(start.labels, minlength=n_clusters), 1)
-        centers = np.asarray(members @ features) / sizes[:, None]
-        weights.append(0.05 * centers)
-        biases.append(-0.025 * (centers**2).sum(axis=1))
-    return LinearHeads(np.float32(weights), np.float32(biases))
+        sizes = np.maximum(np.bincount(head_labels, minlength=n_clusters), 1)
+        centers = (members @ features) / sizes[:, None].astype(np.float32)
+        weights.append(sharpness * centers)
+        biases.append(-sharpness / 2 * np.square(centers).sum(axis=1))
+    return LinearHeads(np.stack(weights), np.stack(biases))
+
+
+def _history_entries(
+    epoch: int, group: range, plan: list[tuple[str, str]], losses: Any
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "head": head,
+            "start": plan[head][0],
+            "prior": plan[head][1],
+            "pass": epoch,
+            "consistency": float(losses.consistency[column]),
+            "entropy": float(losses.entropy[column]),
+            "loss": float(losses.total[column]),
+        }
+        for column, head in enumerate(group)
+    ]

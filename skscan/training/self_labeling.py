@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
-from skscan.selection import modularity, silhouette_to_centers
+from skscan.selection import modularity, neighbor_information, silhouette_to_centers
 
 if TYPE_CHECKING:
     import torch
@@ -150,16 +150,12 @@ class SelfLabelTrainer(BaseEstimator):
             return _kept(
                 earlier, history, f"{n_before - n_after} of {n_before} clusters became empty"
             )
-        affinity = symmetric_affinity(neighbors)
-        gain = (
-            modularity(after, affinity)
-            - modularity(before, affinity)
-            + silhouette_to_centers(after, features)
-            - silhouette_to_centers(before, features)
-        )
-        if gain < 0:
-            return _kept(earlier, history, f"the label-free criterion fell by {-gain:.2g}")
-        return SelfLabelResult(later, history, True, f"the label-free criterion rose by {gain:.2g}")
+        table = neighbor_table(neighbors)
+        better, worse = _compare(before, after, table, features)
+        verdict = f"criteria that rose: {better or 'none'}; that fell: {worse or 'none'}"
+        if len(better) <= len(worse):
+            return _kept(earlier, history, f"no majority of label-free criteria rose ({verdict})")
+        return SelfLabelResult(later, history, True, verdict)
 
     def _fit(
         self,
@@ -175,7 +171,7 @@ class SelfLabelTrainer(BaseEstimator):
 
         generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
         inputs = torch.as_tensor(features, device=device)
-        table = torch.as_tensor(neighbor_table(neighbors), device=device)
+        table = torch.as_tensor(neighbor_table(neighbors).astype(np.int64), device=device)
         weights = torch.tensor(heads.weights[0], device=device, requires_grad=True)
         biases = torch.tensor(heads.biases[0], device=device, requires_grad=True)
         optimizer = torch.optim.Adam([weights, biases], lr=self.learning_rate)
@@ -231,6 +227,25 @@ class SelfLabelTrainer(BaseEstimator):
         kept = torch.rand(mixed.shape, generator=generator).to(device) >= self.noise
         spread = features.square().mean().sqrt()
         return (mixed + self.noise * spread * noise) * kept / (1 - self.noise)
+
+
+def _compare(
+    before: NDArray[np.integer],
+    after: NDArray[np.integer],
+    table: NDArray[np.integer],
+    features: NDArray[np.float32],
+) -> tuple[list[str], list[str]]:
+    """Names of the label-free criteria that rose and of those that fell."""
+    nearest, near = symmetric_affinity(table, 3), symmetric_affinity(table, 5)
+    change = {
+        "modularity": modularity(after, nearest) - modularity(before, nearest),
+        "information": neighbor_information(after, near) - neighbor_information(before, near),
+        "silhouette": silhouette_to_centers(after, features)
+        - silhouette_to_centers(before, features),
+    }
+    better = [name for name, difference in change.items() if difference > 0]
+    worse = [name for name, difference in change.items() if difference < 0]
+    return better, worse
 
 
 def _kept(earlier: LinearHeads, history: list[dict[str, Any]], reason: str) -> SelfLabelResult:

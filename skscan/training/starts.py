@@ -2,89 +2,180 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import eigsh
+from scipy.linalg import qr, svd
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["START_KINDS", "Start", "make_starts", "spectral_embedding"]
+from skscan.training.spectral import normalised_eigenvectors, unit_rows
 
-DENSE_EIGENSOLVER_LIMIT = 300
-"""Up to this many nodes a dense eigensolver is both faster and safer than Lanczos."""
+__all__ = ["START_KINDS", "Start", "StartMaker"]
+
+KMEANS_SAMPLE = 30_000
+"""k-means is fitted on at most this many samples, drawn at random; all are then assigned."""
+
+EXACT_CUT_LIMIT = 200_000
+"""Beyond this many samples the graph is cut between groups of samples instead of samples."""
+
+MAX_EIGENVECTORS = 50
+"""More eigenvectors than this cost much and add little, also for more clusters."""
+
+MAX_GROUPS = 2_000
+"""Largest number of groups for the cut of the coarse graph, which is solved densely."""
 
 
-class Start(NamedTuple):
-    """A partition from which a head is trained."""
+@dataclass(frozen=True)
+class Start:
+    """A partition from which heads are trained.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `START_KINDS`.
+    labels : int ndarray of shape (n_samples,)
+    """
 
     kind: str
-    labels: NDArray[np.intp]
+    labels: NDArray[np.integer]
 
 
-def spectral_embedding(
-    affinity: sparse.csr_matrix, n_components: int, random_state: np.random.RandomState
-) -> NDArray[np.float32]:
-    """Leading eigenvectors of the normalised affinity, shape (n_samples, n_components).
+class StartMaker:
+    """Makes starts for one set of features and its neighbor graph.
 
-    The affinity is scaled by the square roots of its degrees on both sides, so its eigenvectors
-    are those of the normalised cut (Shi and Malik, 2000), largest eigenvalue first. Nodes without
-    edges and several connected components are fine.
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features), float32
+    affinity : csr_matrix of shape (n_samples, n_samples)
+        Symmetric affinity of the neighbor graph.
+    n_clusters : int
+    random_state : RandomState
     """
-    n_samples = affinity.shape[0]
-    degrees = np.asarray(affinity.sum(axis=1)).ravel()
-    scale = sparse.diags(1.0 / np.sqrt(np.maximum(degrees, np.finfo(np.float32).tiny ** 0.5)))
-    normalised = (scale @ affinity @ scale).astype(np.float32)
-    if n_samples <= max(DENSE_EIGENSOLVER_LIMIT, 3 * n_components):
-        _, vectors = np.linalg.eigh(normalised.toarray().astype(np.float64))
-        return vectors[:, ::-1][:, :n_components].astype(np.float32)
-    first_vector = random_state.uniform(-1, 1, n_samples).astype(np.float32)
-    n_lanczos = min(n_samples, max(2 * n_components + 1, 30))
-    _, vectors = eigsh(
-        normalised, k=n_components, which="LA", v0=first_vector, tol=1e-3, ncv=n_lanczos
-    )
-    return vectors[:, ::-1]
 
+    def __init__(
+        self,
+        features: NDArray[np.float32],
+        affinity: sparse.csr_matrix,
+        n_clusters: int,
+        random_state: np.random.RandomState,
+    ) -> None:
+        self.features = features
+        self.affinity = affinity
+        self.n_clusters = n_clusters
+        self.random_state = random_state
+        self._coarse: dict[int, tuple[NDArray, NDArray[np.float32]]] = {}
 
-def _kmeans_start(features, affinity, n_clusters, random_state):
-    from sklearn.cluster import KMeans
+    def make(self, kinds: Sequence[str]) -> list[Start]:
+        """Compute one start for each kind, in this order."""
+        return [Start(kind, START_KINDS[kind](self)) for kind in kinds]
 
-    kmeans = KMeans(n_clusters, n_init=1, random_state=random_state.randint(2**31 - 1))
-    return kmeans.fit(features).labels_
+    @cached_property
+    def embedding(self) -> NDArray[np.float32]:
+        """Eigenvectors of the normalised graph, shape (n_samples, <= n_clusters)."""
+        n_vectors = min(self.n_clusters, MAX_EIGENVECTORS, len(self.features))
+        if len(self.features) <= EXACT_CUT_LIMIT:
+            return normalised_eigenvectors(self.affinity, n_vectors, self.random_state)
+        groups, vectors = self._coarse_eigenvectors(MAX_GROUPS)
+        return vectors[groups][:, :n_vectors]
 
+    def kmeans(self, n_init: int = 1) -> NDArray[np.integer]:
+        """Partition the features by k-means."""
+        return self._kmeans(self.features, self.n_clusters, n_init=n_init)
 
-def _normalised_cut_start(features, affinity, n_clusters, random_state):
-    from sklearn.cluster import KMeans
+    def cut(self) -> NDArray[np.integer]:
+        """Normalised cut of the graph: k-means on rows of its eigenvectors (Ng et al., 2001)."""
+        return self._kmeans(unit_rows(self.embedding), self.n_clusters, n_init=3)
 
-    n_clusters = min(n_clusters, len(features))
-    vectors = spectral_embedding(affinity, n_clusters, random_state)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    directions = vectors / np.maximum(lengths, np.finfo(np.float32).eps)
-    kmeans = KMeans(n_clusters, n_init=3, random_state=random_state.randint(2**31 - 1))
-    return kmeans.fit(directions).labels_
+    def pivoted_cut(self) -> NDArray[np.integer]:
+        """Normalised cut by a pivoted QR of the eigenvectors (Damle et al., 2019)."""
+        if self.embedding.shape[1] < self.n_clusters:
+            return self.cut()
+        return _assign_by_pivots(self.embedding)
 
+    def coarse_cut(self, groups_per_cluster: int, *, pivoted: bool) -> NDArray[np.integer]:
+        """Normalised cut of the graph between small groups of samples, which k-means finds."""
+        n_groups = min(groups_per_cluster * self.n_clusters, len(self.features) // 5, MAX_GROUPS)
+        if n_groups <= self.n_clusters:
+            return self.cut()
+        groups, vectors = self._coarse_eigenvectors(n_groups)
+        vectors = vectors[:, : self.n_clusters]
+        if pivoted:
+            return _assign_by_pivots(vectors)[groups]
+        sizes = np.bincount(groups, minlength=len(vectors))
+        return self._kmeans(unit_rows(vectors), self.n_clusters, n_init=10, weight=sizes)[groups]
 
-def _random_start(features, affinity, n_clusters, random_state):
-    directions = random_state.standard_normal((features.shape[1], n_clusters))
-    return (features @ directions.astype(np.float32)).argmax(axis=1)
+    def random(self) -> NDArray[np.integer]:
+        """Partition by random directions in feature space."""
+        shape = (self.features.shape[1], self.n_clusters)
+        directions = self.random_state.standard_normal(shape).astype(np.float32)
+        return (self.features @ directions).argmax(axis=1)
+
+    def _coarse_eigenvectors(self, n_groups: int) -> tuple[NDArray, NDArray[np.float32]]:
+        """Group of each sample, and the eigenvectors of the graph between groups."""
+        if n_groups in self._coarse:
+            return self._coarse[n_groups]
+        groups = self._kmeans(self.features, n_groups, max_iter=10, init="random")
+        n_samples = len(groups)
+        members = sparse.csr_matrix(
+            (np.ones(n_samples, dtype=np.float32), (np.arange(n_samples), groups)),
+            shape=(n_samples, n_groups),
+        )
+        between = (members.T @ self.affinity @ members).tocsr()
+        n_vectors = min(self.n_clusters, n_groups)
+        vectors = normalised_eigenvectors(between, n_vectors, self.random_state, dense=True)
+        self._coarse[n_groups] = groups, vectors
+        return groups, vectors
+
+    def _kmeans(
+        self,
+        points: NDArray,
+        n_clusters: int,
+        *,
+        n_init: int = 1,
+        max_iter: int = 100,
+        init: str = "k-means++",
+        weight: NDArray | None = None,
+    ) -> NDArray[np.integer]:
+        sample: slice | NDArray = slice(None)
+        if len(points) > max(KMEANS_SAMPLE, 20 * n_clusters):
+            size = max(KMEANS_SAMPLE, 20 * n_clusters)
+            sample = self.random_state.choice(len(points), size, replace=False)
+        kmeans = KMeans(
+            n_clusters,
+            init=init,
+            n_init=n_init,
+            max_iter=max_iter,
+            random_state=self.random_state.randint(2**31 - 1),
+        )
+        with warnings.catch_warnings():
+            # Duplicates may leave fewer distinct points than clusters: a start may have gaps.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            kmeans.fit(points[sample], sample_weight=weight)
+        return kmeans.labels_ if isinstance(sample, slice) else kmeans.predict(points)
 
 
 START_KINDS = {
-    "k-means": _kmeans_start,
-    "ncut": _normalised_cut_start,
-    "random": _random_start,
+    "k-means": lambda maker: maker.kmeans(),
+    "best-k-means": lambda maker: maker.kmeans(n_init=10),
+    "cut": lambda maker: maker.cut(),
+    "pivoted-cut": lambda maker: maker.pivoted_cut(),
+    "coarse-cut": lambda maker: maker.coarse_cut(10, pivoted=False),
+    "fine-cut": lambda maker: maker.coarse_cut(30, pivoted=False),
+    "pivoted-fine-cut": lambda maker: maker.coarse_cut(30, pivoted=True),
+    "random": lambda maker: maker.random(),
 }
+"""How each kind of start is made."""
 
 
-def make_starts(
-    features: NDArray[np.float32],
-    affinity: sparse.csr_matrix,
-    n_clusters: int,
-    kinds: list[str],
-    random_state: np.random.RandomState,
-) -> list[Start]:
-    """Compute one start for each name in `kinds`, in this order."""
-    return [
-        Start(kind, START_KINDS[kind](features, affinity, n_clusters, random_state))
-        for kind in kinds
-    ]
+def _assign_by_pivots(vectors: NDArray[np.float32]) -> NDArray[np.integer]:
+    """Turn eigenvectors so that the rows chosen by pivoting are the axes; take the largest."""
+    n_clusters = vectors.shape[1]
+    pivots = qr(vectors.T, mode="r", pivoting=True)[-1][:n_clusters]
+    left, _, right = svd(vectors[pivots].T)
+    return np.abs(vectors @ (left @ right)).argmax(axis=1)
