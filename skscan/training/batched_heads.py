@@ -147,7 +147,7 @@ class BatchedHeads:
 
         device = features.device
         weight = torch.as_tensor(entropy_weight, dtype=torch.float32, device=device)
-        prior = torch.as_tensor(prior.T, dtype=torch.float32, device=device)
+        sizes = torch.as_tensor(prior.T, dtype=torch.float32, device=device)
         rate = torch.as_tensor(prior_rate, dtype=torch.float32, device=device)
         n_batches = max(len(features) // batch_size, 1)
         adam = _Adam(self.parameters, learning_rate, n_epochs * n_batches)
@@ -158,10 +158,10 @@ class BatchedHeads:
             for anchors in torch.tensor_split(order, n_batches):
                 pairs = features[torch.cat([anchors, partners[anchors]])]
                 probabilities = torch.softmax(self.logits(pairs), dim=1)
-                log_prior = prior.clamp(min=SMALLEST_PRIOR).log()
+                log_prior = sizes.clamp(min=SMALLEST_PRIOR).log()
                 gradient, losses, mean_probability = scan_gradient(probabilities, weight, log_prior)
                 adam.step(_parameter_gradient(pairs, gradient))
-                prior = prior + rate * (mean_probability - prior)
+                sizes = sizes + rate * (mean_probability - sizes)
                 sums += torch.stack(losses) * (len(anchors) / len(features))
             yield ScanLosses(*sums.cpu().numpy())
 

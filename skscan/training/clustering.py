@@ -68,7 +68,7 @@ PRIORS = {
     "estimated": Prior(weight=0.2, rate=0.05, from_start=True),
 }
 
-EFFORTS = {
+EFFORTS: dict[str, dict[str, Any]] = {
     "fast": {"n_heads": 9},
     "default": {"n_heads": 24},
     "best": {"n_heads": 72},
@@ -264,10 +264,11 @@ agreement_of_criteria`.
 
     def _schedule(self, n_samples: int, n_clusters: int, n_steps: int) -> dict[str, int]:
         """Batch size and passes for about `n_steps` steps."""
-        batch_size = self.batch_size
-        if batch_size == "auto":
+        if isinstance(self.batch_size, str):
             wanted = min(SAMPLES_PER_CLUSTER * n_clusters, MAX_AUTO_BATCH_SIZE)
             batch_size = max(AUTO_BATCH_SIZE, wanted)
+        else:
+            batch_size = self.batch_size
         n_batches = max(n_samples // batch_size, 1)
         return {"n_epochs": max(1, round(n_steps / n_batches)), "batch_size": batch_size}
 
@@ -291,7 +292,7 @@ agreement_of_criteria`.
         neighbors = torch.as_tensor(np.asarray(table, dtype=np.int64), device=device)
         label_schedule = self._schedule(len(features), n_clusters, LABEL_FITTING_STEPS)
         schedule = self._schedule(len(features), n_clusters, AUTO_STEPS)
-        if self.n_epochs != "auto":
+        if not isinstance(self.n_epochs, str):
             schedule["n_epochs"] = self.n_epochs
 
         entries_per_head = 2 * min(schedule["batch_size"], len(features)) * n_clusters

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SelfLabelResult", "SelfLabelTrainer"]
 
+AUTO_STEPS = 100
+AUTO_BATCH_SIZE = 1024
+SAMPLES_PER_CLUSTER = 50
+
 
 @dataclass(frozen=True)
 class SelfLabelResult:
@@ -176,11 +180,7 @@ class SelfLabelTrainer(BaseEstimator):
         biases = torch.tensor(heads.biases[0], device=device, requires_grad=True)
         optimizer = torch.optim.Adam([weights, biases], lr=self.learning_rate)
 
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = max(1024, 50 * heads.n_clusters)
-        n_batches = max(len(features) // batch_size, 1)
-        n_epochs = max(1, round(100 / n_batches)) if self.n_epochs == "auto" else self.n_epochs
+        n_batches, n_epochs = self._schedule(len(features), heads.n_clusters)
         history = []
         for epoch in range(n_epochs):
             losses, n_confident = [], 0
@@ -211,6 +211,17 @@ class SelfLabelTrainer(BaseEstimator):
             weights.detach().cpu().numpy()[None], biases.detach().cpu().numpy()[None]
         )
         return later, history
+
+    def _schedule(self, n_samples: int, n_clusters: int) -> tuple[int, int]:
+        """Batches in a pass, and passes."""
+        if isinstance(self.batch_size, str):
+            batch_size = max(AUTO_BATCH_SIZE, SAMPLES_PER_CLUSTER * n_clusters)
+        else:
+            batch_size = self.batch_size
+        n_batches = max(n_samples // batch_size, 1)
+        if isinstance(self.n_epochs, str):
+            return n_batches, max(1, round(AUTO_STEPS / n_batches))
+        return n_batches, self.n_epochs
 
     def _perturb(
         self, features: Tensor, table: Tensor, batch: Tensor, generator: torch.Generator

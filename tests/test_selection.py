@@ -1,0 +1,102 @@
+"""Label-free criteria against reference values and slow, obvious versions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skscan.graph import symmetric_affinity
+from skscan.selection import (
+    agreement_of_criteria,
+    modularity,
+    neighbor_information,
+    scan_selection_loss,
+    silhouette_to_centers,
+    size_evenness,
+)
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "evaluation.npz")
+
+
+@pytest.fixture
+def labels():
+    return np.random.RandomState(0).randint(3, size=40)
+
+
+@pytest.fixture
+def affinity():
+    return symmetric_affinity(np.random.RandomState(1).randint(40, size=(40, 5)))
+
+
+@pytest.mark.parametrize("case", ["ten", "fifty"])
+def test_the_scan_loss_has_the_reference_values_and_picks_the_reference_head(case):
+    neighbors = GOLDEN[f"{case}_neighbors"]
+    values = [
+        scan_selection_loss(probabilities, neighbors)
+        for probabilities in GOLDEN[f"{case}_probabilities"]
+    ]
+    expected = GOLDEN[f"{case}_selection_entropy_consistency_total"]
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+    assert np.argmin([value.total for value in values]) == GOLDEN[f"{case}_selected_head"]
+
+
+def test_modularity_equals_the_double_sum(labels, affinity):
+    weights = affinity.toarray()
+    degrees, total = weights.sum(axis=1), weights.sum()
+    same = labels[:, None] == labels[None, :]
+    expected = ((weights - 0.7 * np.outer(degrees, degrees) / total) * same).sum() / total
+    assert modularity(labels, affinity) == pytest.approx(expected, rel=1e-5)
+
+
+def test_information_equals_the_sum_over_pairs_of_clusters(labels, affinity):
+    weights = affinity.toarray() / affinity.sum()
+    shares = np.array([weights[labels == c].sum() for c in range(3)])
+    expected = 0.4 * (shares * np.log(shares)).sum()
+    for a in range(3):
+        for b in range(3):
+            joint = weights[labels == a][:, labels == b].sum()
+            expected += joint * np.log(joint / (shares[a] * shares[b]))
+    assert neighbor_information(labels, affinity) == pytest.approx(expected, rel=1e-5)
+
+
+def test_silhouette_equals_the_loop_over_samples(labels):
+    features = np.random.RandomState(2).standard_normal((40, 3)).astype(np.float32)
+    centers = np.stack([features[labels == c].mean(axis=0) for c in range(3)])
+    terms = []
+    for sample, label in zip(features, labels, strict=True):
+        distances = np.linalg.norm(sample - centers, axis=1)
+        own, other = distances[label], np.delete(distances, label).min()
+        terms.append((other - own) / max(own, other))
+    assert silhouette_to_centers(labels, features) == pytest.approx(np.mean(terms), rel=1e-4)
+
+
+def test_one_cluster_has_no_silhouette_and_unit_evenness():
+    labels = np.zeros(5, dtype=int)
+    assert silhouette_to_centers(labels, np.ones((5, 2), dtype=np.float32)) == 0
+    assert size_evenness(labels, 1) == 1
+
+
+def test_evenness_is_one_for_equal_sizes_only():
+    assert size_evenness(np.arange(12) % 4, 4) == pytest.approx(1)
+    assert size_evenness(np.arange(12) % 3, 4) < 0.8
+
+
+def test_a_graph_without_edges_is_judged_without_a_warning():
+    empty = symmetric_affinity(np.arange(5)[:, None])
+    labels = np.array([0, 0, 1, 1, 1])
+    assert modularity(labels, empty) == 0
+    assert neighbor_information(labels, empty) == 0
+
+
+def test_the_criteria_agree_on_the_true_groups():
+    random_state = np.random.RandomState(0)
+    truth = np.repeat([0, 1, 2], [100, 30, 20])
+    features = np.eye(3)[truth] * 10 + random_state.standard_normal((150, 3))
+    features = features.astype(np.float32)
+    distances = np.linalg.norm(features[:, None] - features[None], axis=2)
+    table = distances.argsort(axis=1)[:, :11]
+    wrong = truth.copy()
+    wrong[:50] = 1
+    partitions = [random_state.randint(3, size=150), wrong, truth]
+    scores = agreement_of_criteria(partitions, table, features, features)
+    assert list(scores.argsort()) == [0, 1, 2]
