@@ -1,0 +1,321 @@
+"""The extractor for those who do not want to choose one: a network, pixels, or both."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from skscan._progress import announce
+from skscan.exceptions import ImageReadError, SkippedImagesWarning
+from skscan.extractors.base import ImageFeatureExtractor
+from skscan.extractors.evidence import grouping_score, moved_views
+from skscan.extractors.pixels import PixelFeatureExtractor
+from skscan.extractors.timm import TimmFeatureExtractor
+from skscan.images import ImageCollection, SkippedImage, as_collection, printable
+from skscan.images.transforms import to_square
+
+__all__ = ["DefaultFeatureExtractor"]
+
+# Images that are looked at for colour, and those that representations are compared on.
+_N_LOOKED_AT = 64
+_N_COMPARED = 500
+_N_VIEWS = 250
+
+# Groups of fewer images than this say more about chance than about representations.
+_MIN_COMPARED = 100
+
+# The network is left only for what scores this many times higher: closer scores are no evidence,
+# and the network is the safer choice for images unlike those of the sample.
+_MARGIN = 1.1
+
+_GREY_SHARE_OF_IMAGES = 0.9
+_GREY_SHARE_OF_PIXELS = 0.99
+# Grey images that were stored as colour JPEGs differ by this much between channels.
+_GREY_TOLERANCE = 8
+
+
+class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Turn images into the features that suit them: a network's, pixels, or both side by side.
+
+    Colour images go to the embedded network (`TimmFeatureExtractor`). Grey ones may be anything
+    from photographs, where the network is far better, to small scans of digits, where pixels
+    (`PixelFeatureExtractor`) are, and often both together: there, `fit` scores the three on a
+    sample, without labels, and the best one is used from then on. The choice does not depend on
+    the size of the images.
+
+    Parameters
+    ----------
+    image_size : int, default=128
+        Side in pixels of the square that the network sees.
+    batch_size : int, default=64
+        Images that go through the network at once. It does not change the features.
+    errors : {"skip", "raise"}, default="skip"
+        What to do with images that cannot be read: give them rows of NaN with a warning, or stop at
+        the first.
+    device : str, default="auto"
+        Torch device of the network.
+    n_jobs : int or None, default=None
+        Workers that decode images; see `TimmFeatureExtractor`.
+    verbose : int, default=0
+        1 says what was chosen and why, and shows progress bars, on stderr.
+
+    Attributes
+    ----------
+    choice_ : {"backbone", "both", "pixels"}
+        What was chosen.
+    reason_ : str
+        Why, in a sentence.
+    evidence_ : dict of str to float
+        Score of each choice, higher is better (see Notes); empty where nothing was compared.
+    block_weights_ : tuple of 2 floats
+        What the features of the network and the pixels of an image, each of unit length, are
+        multiplied with when both are used: the inverses of their standard deviations.
+
+    See Also
+    --------
+    TimmFeatureExtractor : Any network, chosen by name.
+    PixelFeatureExtractor : Pixels, whatever the images.
+
+    Notes
+    -----
+    Images count as grey when of 64, spread over all, at least 90 % are: those whose colour channels
+    differ by at most 8 (of 255) in 99 % of the pixels. Fewer than 100 images are not compared.
+
+    The score multiplies the cohesion of k-means groups in the graph of mutual neighbours with their
+    steadiness when images are moved a little, on 500 images and 250 views, for 5, 10 and 20 groups;
+    see `skscan.extractors.evidence`. The network is left only for a score 10 % above its own.
+    Nothing is random: the sample and the views are the same in every call.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skscan.extractors.default import DefaultFeatureExtractor
+    >>> images = load_digits().images / 16
+    >>> DefaultFeatureExtractor().fit(images).choice_
+    'both'
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "image_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "errors": [StrOptions({"skip", "raise"})],
+        "device": [str],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 128,
+        batch_size: int = 64,
+        errors: str = "skip",
+        device: str = "auto",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.errors = errors
+        self.device = device
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Choose the representation that suits X.
+
+        Parameters
+        ----------
+        X : images
+            In any of the forms that `transform` takes.
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : DefaultFeatureExtractor
+            The fitted extractor.
+
+        Raises
+        ------
+        ImageReadError
+            If an image of the sample cannot be read and ``errors="raise"``.
+        """
+        self._validate_params()
+        images = as_collection(X)
+        self.evidence_: dict[str, float] = {}
+        self.block_weights_ = (1.0, 1.0)
+        self.choice_, self.reason_ = "backbone", self._reason_not_to_compare(images)
+        if not self.reason_:
+            self._compare(images)
+        announce(f"features: {self.choice_} ({self.reason_})", self.verbose)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Compute the features of images, in the representation chosen by `fit`.
+
+        Parameters
+        ----------
+        X : images
+            A uint8 or float (0..1) array (n, h, w) or (n, h, w, 1 or 3); a list, array or Series of
+            paths; a list of PIL images or arrays of any sizes; a folder or a zip (str or Path); a
+            torch `Dataset` or a list of (image, label), of which the label is ignored.
+
+        Returns
+        -------
+        features : ndarray of shape (n_images, n_features), dtype float32
+            The rows of images that could not be read are NaN.
+
+        Raises
+        ------
+        ImageReadError
+            If an image cannot be read and ``errors="raise"``, or none can.
+
+        Warns
+        -----
+        SkippedImagesWarning
+            If images could not be read.
+        """
+        return self.extract(X)[0]
+
+    def extract(self, X: Any) -> tuple[np.ndarray, list[SkippedImage]]:
+        """Compute the features of images and tell which images could not be read.
+
+        Parameters
+        ----------
+        X : images
+            See `transform`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_images, n_features), dtype float32
+            See `transform`.
+        skipped : list of SkippedImage
+            The images that could not be read, by row, with the reason.
+        """
+        check_is_fitted(self)
+        self._validate_params()
+        images = as_collection(X)
+        if self.choice_ != "both":
+            return self._extractors(self.verbose)[self.choice_].extract(images)
+        backbone, pixels = self._extractors(self.verbose).values()
+        features, skipped = backbone.extract(images)
+        with warnings.catch_warnings():
+            # The same images as a moment ago.
+            warnings.simplefilter("ignore", SkippedImagesWarning)
+            pixel_features = pixels.extract(images)[0]
+        return _side_by_side(features, pixel_features, self.block_weights_), skipped
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        parts = self._extractors(verbose=0)
+        chosen = parts if self.choice_ == "both" else [self.choice_]
+        return sum(parts[name]._n_features_out for name in chosen)
+
+    def _extractors(self, verbose: int) -> dict[str, ImageFeatureExtractor]:
+        shared: dict[str, Any] = {
+            "errors": self.errors,
+            "n_jobs": self.n_jobs,
+            "verbose": verbose,
+        }
+        return {
+            "backbone": TimmFeatureExtractor(
+                image_size=self.image_size,
+                batch_size=self.batch_size,
+                device=self.device,
+                **shared,
+            ),
+            "pixels": PixelFeatureExtractor(**shared),
+        }
+
+    def _reason_not_to_compare(self, images: ImageCollection) -> str:
+        """Say why the network is used at once; nothing if that is still open."""
+        looked_at = self._read(images, _N_LOOKED_AT)
+        n_grey = sum(map(_is_grey, looked_at))
+        if n_grey < _GREY_SHARE_OF_IMAGES * len(looked_at):
+            return f"{len(looked_at) - n_grey} of {len(looked_at)} images looked at have colours"
+        if len(images) < _MIN_COMPARED:
+            return f"{len(images)} grey images are too few to compare representations on"
+        return ""
+
+    def _compare(self, images: ImageCollection) -> None:
+        """Score the representations on a sample; leave the network for a clearly better one."""
+        squares = self._read(images, _N_COMPARED)
+        if len(squares) < _MIN_COMPARED:
+            self.reason_ = f"{len(squares)} readable grey images in the sample are too few"
+            return
+        announce(f"comparing representations of {len(squares)} grey images …", self.verbose)
+        grey = np.stack(squares).mean(axis=3).round().astype(np.uint8)
+        views = moved_views(grey[:_N_VIEWS])
+        blocks = {
+            name: (part.extract(grey)[0], part.extract(views)[0])
+            for name, part in self._extractors(verbose=0).items()
+        }
+        (backbone, moved_backbone), (pixels, moved_pixels) = blocks.values()
+        weights = 1 / _spread(_unit_rows(backbone)), 1 / _spread(_unit_rows(pixels))
+        blocks["both"] = (
+            _side_by_side(backbone, pixels, weights),
+            _side_by_side(moved_backbone, moved_pixels, weights),
+        )
+        self.evidence_ = {name: grouping_score(*block) for name, block in blocks.items()}
+        self.block_weights_ = weights
+        best = max(self.evidence_, key=self.evidence_.__getitem__)
+        if self.evidence_[best] > _MARGIN * self.evidence_["backbone"]:
+            self.choice_ = best
+        scores = ", ".join(f"{name} {score:.3f}" for name, score in self.evidence_.items())
+        self.reason_ = f"label-free score on {len(squares)} grey images: {scores}"
+
+    def _read(self, images: ImageCollection, n_images: int) -> list[np.ndarray]:
+        """Read up to `n_images` images in an order that is the same in every call, as squares."""
+        rows = np.random.RandomState(0).permutation(len(images))[:n_images]
+        squares = []
+        for row in rows:
+            try:
+                image = images.read(int(row), min_side=self.image_size)
+            except ImageReadError as error:
+                if self.errors == "raise":
+                    raise ImageReadError(error.reason, printable(images.names[row])) from error
+                continue
+            squares.append(to_square(image, self.image_size))
+        return squares
+
+
+def _is_grey(square: np.ndarray) -> bool:
+    difference = square.max(axis=2).astype(np.int16) - square.min(axis=2)
+    return bool((difference <= _GREY_TOLERANCE).mean() >= _GREY_SHARE_OF_PIXELS)
+
+
+def _unit_rows(features: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.maximum(lengths, np.finfo(np.float32).tiny)
+
+
+def _spread(features: np.ndarray) -> float:
+    """Square root of the total variance; 1 where nothing varies."""
+    spread = float(np.sqrt(features.var(axis=0, dtype=np.float64).sum()))
+    return spread if spread > 1e-6 else 1.0
+
+
+def _side_by_side(
+    backbone: np.ndarray, pixels: np.ndarray, weights: tuple[float, float]
+) -> np.ndarray:
+    """Join two blocks of features so that both have a say, whatever their units."""
+    blocks = [
+        _unit_rows(block) * np.float32(weight)
+        for block, weight in zip((backbone, pixels), weights, strict=True)
+    ]
+    return np.hstack(blocks)
