@@ -92,7 +92,7 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         -------
         features : ndarray of shape (n_images, n_features), dtype float32
             The rows of images that could not be read are NaN. More than 512 MiB are mapped from a
-            temporary file, which goes when the array does.
+            temporary file (in ``TMPDIR``), which goes when the array does.
 
         Raises
         ------

@@ -49,8 +49,9 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
 
     n_jobs : int or None, default=None
         Workers that decode images ahead of the network. None takes as many processes as there are
-        cores for 256 files or more, and one thread for fewer and for images in memory; -1 takes all
-        cores, 1 none but one thread. It does not change the features.
+        cores where files are many (10,000) or large (64 MiB together), and otherwise one thread; -1
+        takes all cores. Images in memory are always left to threads. It does not change the
+        features.
 
     verbose : int, default=0
         1 shows a progress bar on stderr.

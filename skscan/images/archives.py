@@ -84,19 +84,25 @@ class ImageArchive:
         ImageReadError
             If there is no such entry, it is refused or it holds no whole image.
         """
-        archive = self._open()
-        try:
-            info = archive.getinfo(entry)
-        except KeyError:
-            raise ImageReadError("not in the zip") from None
+        info = self._info(entry)
         _refuse_unsafe(info)
         try:
-            data = archive.read(info)
+            data = self._open().read(info)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
             raise ImageReadError(f"damaged in the zip ({error})") from error
         except (NotImplementedError, RuntimeError) as error:
             raise ImageReadError(f"cannot be unpacked ({error})") from error
         return decode(io.BytesIO(data), min_side, entry)
+
+    def packed_size(self, entry: str) -> int:
+        """Return the bytes that an entry takes in the zip."""
+        return self._info(entry).compress_size
+
+    def _info(self, entry: str) -> zipfile.ZipInfo:
+        try:
+            return self._open().getinfo(entry)
+        except KeyError:
+            raise ImageReadError("not in the zip") from None
 
     def _open(self) -> zipfile.ZipFile:
         if self._zip is None:

@@ -25,6 +25,8 @@ __all__ = [
     "SkippedImage",
 ]
 
+_SIZES_SAMPLED = 64
+
 
 @dataclass(frozen=True)
 class SkippedImage:
@@ -125,12 +127,30 @@ class FileImages(ImageCollection):
         if inside is None:
             return read_file(path, min_side)
         archive_path, entry = inside
-        if archive_path not in self._archives:
+        return self._archive(archive_path).read(entry, min_side)
+
+    def estimate_bytes(self) -> int:
+        """Estimate the size of all files together, from a few of them."""
+        sample = self.names[:: len(self) // _SIZES_SAMPLED + 1]
+        sizes = [self._file_size(path) for path in sample]
+        return sum(sizes) * len(self) // len(sample)
+
+    def _file_size(self, path: str) -> int:
+        inside = split_archive_path(path)
+        try:
+            if inside is None:
+                return os.path.getsize(path)
+            return self._archive(inside[0]).packed_size(inside[1])
+        except (OSError, ImageReadError):
+            return 0
+
+    def _archive(self, path: str) -> ImageArchive:
+        if path not in self._archives:
             try:
-                self._archives[archive_path] = ImageArchive(archive_path)
+                self._archives[path] = ImageArchive(path)
             except ValueError as error:
                 raise ImageReadError(str(error)) from error
-        return self._archives[archive_path].read(entry, min_side)
+        return self._archives[path]
 
     def fingerprint(self) -> str:
         """Hash paths, sizes and times of change; see `ImageCollection.fingerprint`."""

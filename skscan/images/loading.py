@@ -21,13 +21,14 @@ import joblib
 import numpy as np
 
 from skscan.exceptions import ImageReadError
-from skscan.images.collection import ImageCollection, SkippedImage
+from skscan.images.collection import FileImages, ImageCollection, SkippedImage
 from skscan.images.transforms import to_square
 
 __all__ = ["ImageBatch", "iter_batches"]
 
-# Fewer files than this are decoded sooner than worker processes have started.
-_FILES_WORTH_PROCESSES = 256
+# Fewer and smaller files than this are decoded sooner than worker processes have started.
+_FILES_WORTH_PROCESSES = 10_000
+_BYTES_WORTH_PROCESSES = 2**26
 
 # Batches that each worker may be ahead: enough to bridge a few slow files.
 _BATCHES_AHEAD = 2
@@ -75,9 +76,9 @@ def iter_batches(
         Images in a batch.
 
     n_jobs : int or None, default=None
-        Workers. None takes as many processes as there are cores for 256 files or more, and
-        otherwise one thread; -1 means all cores, as in scikit-learn. In processes that are workers
-        themselves, threads take the place of processes.
+        Workers. None takes as many processes as there are cores where files are many (10,000) or
+        large (64 MiB together), and otherwise one thread; -1 means all cores, as in scikit-learn.
+        In processes that are workers themselves, threads take the place of processes.
 
     Yields
     ------
@@ -107,7 +108,10 @@ def _worth_processes(images: ImageCollection, n_jobs: int | None) -> bool:
     if images.reading == "memory" or _is_worker_process():
         return False
     if n_jobs is None:
-        return images.reading == "files" and len(images) >= _FILES_WORTH_PROCESSES
+        return isinstance(images, FileImages) and (
+            len(images) >= _FILES_WORTH_PROCESSES
+            or images.estimate_bytes() >= _BYTES_WORTH_PROCESSES
+        )
     return _count_workers(n_jobs, True) > 1
 
 

@@ -14,7 +14,7 @@ import pytest
 from image_factory import pixel_arrays, write_pictures, write_zip
 from numpy.testing import assert_array_equal
 
-from skscan.images import as_collection
+from skscan.images import as_collection, loading
 from skscan.images.collection import FileImages
 from skscan.images.loading import iter_batches
 from skscan.images.transforms import to_square
@@ -77,14 +77,28 @@ def test_batches_count_their_images(tmp_path):
     assert [batch.n_images for batch in batches] == [4, 4, 1]
 
 
-@pytest.mark.parametrize(("n_files", "elsewhere"), [(255, False), (256, True)])
-def test_many_files_are_worth_processes(tmp_path, n_files, elsewhere):
+@pytest.mark.parametrize(
+    ("limits", "elsewhere"),
+    [({}, False), ({"_FILES_WORTH_PROCESSES": 40}, True), ({"_BYTES_WORTH_PROCESSES": 3000}, True)],
+)
+def test_many_or_large_files_are_worth_processes(tmp_path, monkeypatch, limits, elsewhere):
+    for name, limit in limits.items():
+        monkeypatch.setattr(loading, name, limit)
     path = write_pictures(tmp_path, 1)[0]
-    collected(ProcessIds([path] * n_files), batch_size=64)
-    here = f"{os.getpid()}.pid"
+    collected(ProcessIds([path] * 40))
     seen = {entry for entry in os.listdir(os.path.dirname(path)) if entry.endswith(".pid")}
-    assert (here not in seen) is elsewhere
     assert seen
+    assert (f"{os.getpid()}.pid" not in seen) is elsewhere
+
+
+def test_sizes_are_estimated_from_a_few_files(tmp_path):
+    paths = write_pictures(tmp_path, 5)
+    sizes = [os.path.getsize(path) for path in paths]
+    assert as_collection(paths).estimate_bytes() == sum(sizes)
+    assert as_collection(paths[:1] * 1000).estimate_bytes() == 1000 * sizes[0]
+    assert as_collection(["missing.png", "missing.zip/1.png"]).estimate_bytes() == 0
+    archive = write_zip(tmp_path / "photos.zip", {"1.png": bytes(10_000)})
+    assert 0 < as_collection([f"{archive}/1.png"]).estimate_bytes() < 1000
 
 
 def test_zip_is_read_by_processes(tmp_path):
@@ -181,7 +195,7 @@ def test_joblib_workers_load_without_children(tmp_path):
 
 SCRIPT = """
 import sys
-from skscan.images import as_collection
+from skscan.images import as_collection, loading
 from skscan.images.loading import iter_batches
 
 # No `if __name__ == "__main__"`, as in a notebook or a quick script.
