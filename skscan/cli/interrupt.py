@@ -38,7 +38,8 @@ def say_what_is_kept() -> None:
 def leave_now() -> None:
     """End the process and its workers without waiting for either."""
     for worker in multiprocessing.active_children():
-        worker.kill()
+        with suppress(OSError):  # it has ended by itself a moment ago
+            worker.terminate()
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     os._exit(INTERRUPTED)

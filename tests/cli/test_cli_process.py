@@ -123,3 +123,39 @@ def test_ctrl_c_ends_within_a_second(shared_digits, tmp_path, stage, options, wh
     assert "interrupted: Nothing was written." in said
     assert "Traceback" not in said
     assert "KeyboardInterrupt" not in said
+
+
+@pytest.mark.parametrize(
+    "start_workers",
+    [
+        "from joblib.externals.loky import ProcessPoolExecutor\n"
+        "pool = ProcessPoolExecutor(1)\n"
+        "print(pool.submit(os.getpid).result(), flush=True)\n"
+        "pool.submit(time.sleep, 100)\n",
+        "from multiprocessing import Process\n"
+        "worker = Process(target=time.sleep, args=(100,))\n"
+        "worker.start()\n"
+        "print(worker.pid, flush=True)\n",
+    ],
+    ids=["loky", "multiprocessing"],
+)
+def test_leaving_at_once_takes_the_workers_along(start_workers):
+    code = (
+        f"import os, time\nfrom skscan.cli.interrupt import leave_now\n{start_workers}leave_now()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 130, run.stderr
+    worker = int(run.stdout)
+    until = time.perf_counter() + 5
+    while is_alive(worker) and time.perf_counter() < until:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = f"/proc/{pid}/stat"
+    return not (os.path.exists(status) and " Z " in open(status).read())  # no zombie
