@@ -24,7 +24,11 @@ from skscan.training.starts import START_KINDS, Start, StartMaker
 __all__ = ["ClusterTrainer", "ClusterTrainingResult"]
 
 AUTO_STEPS = 300
+MIN_AUTO_STEPS = 60
 LABEL_FITTING_STEPS = 60
+AUTO_STEP_ENTRIES = 2**20
+"""With more probabilities than this in a step (many clusters), fewer steps are made."""
+
 AUTO_BATCH_SIZE = 512
 MAX_AUTO_BATCH_SIZE = 8192
 SAMPLES_PER_CLUSTER = 20
@@ -124,7 +128,8 @@ class ClusterTrainer(BaseEstimator):
     entropy_weight : float, default=5.0
         Weight of the entropy term of the SCAN loss.
     n_epochs : int or "auto", default="auto"
-        Passes over the data; ``"auto"`` makes about 300 steps and at least one pass.
+        Passes over the data; ``"auto"`` makes at least one and about 300 steps, or down to 60
+        when there are many clusters.
     batch_size : int or "auto", default="auto"
         Samples in a batch; ``"auto"`` takes 512, or 20 for each cluster if that is more.
     learning_rate : float, default=0.01
@@ -291,11 +296,13 @@ agreement_of_criteria`.
         inputs = torch.as_tensor(features, device=device)
         neighbors = torch.as_tensor(np.asarray(table, dtype=np.int64), device=device)
         label_schedule = self._schedule(len(features), n_clusters, LABEL_FITTING_STEPS)
-        schedule = self._schedule(len(features), n_clusters, AUTO_STEPS)
+        entries_per_head = 2 * min(label_schedule["batch_size"], len(features)) * n_clusters
+        affordable = AUTO_STEPS * AUTO_STEP_ENTRIES // (entries_per_head * self.n_heads)
+        n_steps = min(max(affordable, MIN_AUTO_STEPS), AUTO_STEPS)
+        schedule = self._schedule(len(features), n_clusters, n_steps)
         if not isinstance(self.n_epochs, str):
             schedule["n_epochs"] = self.n_epochs
 
-        entries_per_head = 2 * min(schedule["batch_size"], len(features)) * n_clusters
         group_size = max(MAX_BATCH_ENTRIES // entries_per_head, 1)
         groups = [
             range(first, min(first + group_size, self.n_heads))

@@ -13,6 +13,8 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skscan._progress import progress
+from skscan.exceptions import SkscanWarning
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import modularity, neighbor_information, silhouette_to_centers
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SelfLabelResult", "SelfLabelTrainer"]
 
 AUTO_STEPS = 100
-AUTO_BATCH_SIZE = 1024
+AUTO_BATCH_SIZE = 512
 SAMPLES_PER_CLUSTER = 50
 
 
@@ -55,9 +57,11 @@ class SelfLabelTrainer(BaseEstimator):
 
     In each step the samples that the head is confident of become labels for strongly perturbed
     copies of themselves (section 2.3 of the paper). On frozen features the perturbation moves a
-    sample towards one of its neighbors, adds noise and drops features. The earlier head is kept,
-    with a warning, if no sample is confident, if a cluster vanishes or if the new partition is not
-    better by any label-free criterion.
+    sample towards one of its neighbors, adds noise and drops features.
+
+    The new head replaces the earlier one only if some label-free criterion (modularity of the
+    graph, information of neighbors, silhouette) rises and none falls. The earlier head is kept
+    with a warning if no sample is confident, if a cluster vanishes, or if criteria only fall.
 
     Parameters
     ----------
@@ -70,8 +74,8 @@ class SelfLabelTrainer(BaseEstimator):
     n_epochs : int or "auto", default="auto"
         Passes over the data; ``"auto"`` makes about 100 steps.
     batch_size : int or "auto", default="auto"
-        Samples in a batch; ``"auto"`` takes at least 50 for each cluster.
-    learning_rate : float, default=0.001
+        Samples in a batch; ``"auto"`` takes 512, or 50 for each cluster if that is more.
+    learning_rate : float, default=0.0003
         Step of Adam.
     noise : float, default=0.3
         Strength of the perturbation: share of features that are dropped, and standard deviation of
@@ -96,7 +100,7 @@ class SelfLabelTrainer(BaseEstimator):
         class_balancing: bool = True,
         n_epochs: int | str = "auto",
         batch_size: int | str = "auto",
-        learning_rate: float = 0.001,
+        learning_rate: float = 0.0003,
         noise: float = 0.3,
     ) -> None:
         self.scope = scope
@@ -132,6 +136,7 @@ class SelfLabelTrainer(BaseEstimator):
             Source of every draw.
         device : str, default="cpu"
         verbose : int, default=0
+            With 1, a progress bar is shown on stderr.
 
         Returns
         -------
@@ -145,9 +150,9 @@ class SelfLabelTrainer(BaseEstimator):
                 earlier,
                 [],
                 f"no sample has a confidence above threshold={self.threshold} (the largest is "
-                f"{confidence.max():.3g}); a smaller threshold would let self-labelling begin",
+                f"{confidence.max():.3g}); a smaller threshold would let it begin",
             )
-        later, history = self._fit(features, neighbors, earlier, random_state, device)
+        later, history = self._fit(features, neighbors, earlier, random_state, device, verbose)
         before, after = earlier.predict(features), later.predict(features)
         n_before, n_after = len(np.unique(before)), len(np.unique(after))
         if n_after < n_before:
@@ -156,10 +161,15 @@ class SelfLabelTrainer(BaseEstimator):
             )
         table = neighbor_table(neighbors)
         better, worse = _compare(before, after, table, features)
-        verdict = f"criteria that rose: {better or 'none'}; that fell: {worse or 'none'}"
-        if len(better) <= len(worse):
-            return _kept(earlier, history, f"no majority of label-free criteria rose ({verdict})")
-        return SelfLabelResult(later, history, True, verdict)
+        if worse and not better:
+            reason = f"label-free criteria fell ({', '.join(worse)}) and none rose"
+            return _kept(earlier, history, reason)
+        if worse or not better:
+            rose, fell = ", ".join(better) or "none", ", ".join(worse) or "none"
+            reason = f"label-free criteria do not favor the new head (rose: {rose}; fell: {fell})"
+            return SelfLabelResult(earlier, history, False, reason)
+        reason = f"label-free criteria rose ({', '.join(better)}) and none fell"
+        return SelfLabelResult(later, history, True, reason)
 
     def _fit(
         self,
@@ -168,6 +178,7 @@ class SelfLabelTrainer(BaseEstimator):
         heads: LinearHeads,
         random_state: np.random.RandomState,
         device: str,
+        verbose: int,
     ) -> tuple[LinearHeads, list[dict[str, Any]]]:
         import torch
 
@@ -182,7 +193,8 @@ class SelfLabelTrainer(BaseEstimator):
 
         n_batches, n_epochs = self._schedule(len(features), heads.n_clusters)
         history = []
-        for epoch in range(n_epochs):
+        passes = progress(range(n_epochs), desc="self-labelling", unit="pass", verbose=verbose)
+        for epoch in passes:
             losses, n_confident = [], 0
             order = torch.randperm(len(features), generator=generator).to(device)
             for batch in torch.tensor_split(order, n_batches):
@@ -260,5 +272,10 @@ def _compare(
 
 
 def _kept(earlier: LinearHeads, history: list[dict[str, Any]], reason: str) -> SelfLabelResult:
-    warnings.warn(f"Self-labelling was undone: {reason}. The earlier head is kept.", stacklevel=3)
+    warnings.warn(
+        f"Self-labelling was undone: {reason}. The earlier head is kept. "
+        "Leave the stage out with self_label_trainer='skip', or change its parameters.",
+        SkscanWarning,
+        stacklevel=3,
+    )
     return SelfLabelResult(earlier, history, False, reason)

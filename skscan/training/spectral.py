@@ -59,7 +59,8 @@ def normalised_eigenvectors(
     except ArpackError:
         vectors = np.empty((n_nodes, 0), dtype=np.float32)
     padding = np.zeros((n_nodes, n_vectors - vectors.shape[1]), dtype=np.float32)
-    return np.hstack([vectors[:, ::-1].astype(np.float32), padding])
+    found: NDArray[np.float32] = vectors[:, ::-1].astype(np.float32)
+    return np.concatenate([found, padding], axis=1)
 
 
 def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
