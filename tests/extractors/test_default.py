@@ -19,7 +19,7 @@ from skscan.images import as_collection, list_images
 from skscan.metrics import clustering_accuracy
 from skscan.scaling import FeatureScaler
 
-N_IMAGES = 300
+N_IMAGES = 200
 
 
 def digits(n_images=N_IMAGES):
@@ -72,7 +72,7 @@ def test_pixels_have_a_say_on_digits_of_any_size(size):
     assert extractor.choice_ in {"pixels", "both"}
     assert extractor.evidence_[extractor.choice_] > 1.1 * extractor.evidence_["backbone"]
     assert extractor.choice_ in extractor.reason_
-    if size != "8 px":
+    if size == "128 px, smooth":  # one size, for the sake of time
         assert_takes_the_better_one(extractor, images, y)
 
 
@@ -83,9 +83,9 @@ def test_the_backbone_is_taken_for_garments():
     if not folder.is_dir():
         pytest.skip("Fashion-MNIST is not there (Debian's package dataset-fashion-mnist)")
     with gzip.open(folder / "t10k-images-idx3-ubyte.gz") as file:
-        images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)[:600]
+        images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)[:400]
     with gzip.open(folder / "t10k-labels-idx1-ubyte.gz") as file:
-        y = np.frombuffer(file.read(), np.uint8, offset=8)[:600]
+        y = np.frombuffer(file.read(), np.uint8, offset=8)[:400]
     extractor = DefaultFeatureExtractor().fit(images)
     assert extractor.choice_ == "backbone"
     assert_takes_the_better_one(extractor, images, y)
@@ -155,10 +155,12 @@ def test_a_single_representation_is_the_extractors_own(fitted_on_files, choice):
     assert len(extractor.get_feature_names_out()) == own.transform(images).shape[1]
 
 
-def test_fitting_again_finds_the_same(fitted_on_files, digit_files):
-    again = clone(fitted_on_files).fit(digit_files)
-    assert again.evidence_ == pytest.approx(fitted_on_files.evidence_, abs=1e-3)
-    assert again.choice_ == fitted_on_files.choice_
+def test_fitting_again_finds_the_same():
+    images = digits(120)[0]
+    extractor = DefaultFeatureExtractor(image_size=32).fit(images)
+    again = clone(extractor).fit(images)
+    assert again.evidence_ == pytest.approx(extractor.evidence_, abs=1e-3)
+    assert again.choice_ == extractor.choice_
 
 
 def test_saved_and_pickled_extractors_give_the_same_features(fitted_on_files, tmp_path):
