@@ -18,7 +18,6 @@ from skscan._threads import limit_threads
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import agreement_of_criteria, scan_selection_loss, size_evenness
-from skscan.training.spectral import unit_rows
 from skscan.training.starts import START_KINDS, Start, StartMaker
 
 __all__ = ["ClusterTrainer", "ClusterTrainingResult"]
@@ -255,7 +254,7 @@ agreement_of_criteria`.
             heads, history, n_epochs = self._fit(
                 scaled, table, n_clusters, starts, plan, random_state, device, verbose
             )
-            best = self._select(heads, plan, scaled, table, maker)
+            best = self._select(heads, plan, scaled, table)
         heads = LinearHeads(heads.weights / np.float32(scale), heads.biases)
         return ClusterTrainingResult(heads, best, history, n_epochs)
 
@@ -363,7 +362,6 @@ agreement_of_criteria`.
         plan: list[tuple[str, str]],
         features: NDArray[np.float32],
         table: NDArray[np.integer],
-        maker: StartMaker,
     ) -> int:
         def lowest_loss(candidates: Sequence[int], entropy_weight: float) -> int:
             near = table[:, :SELECTION_NEIGHBORS]
@@ -386,12 +384,7 @@ agreement_of_criteria`.
             return lowest_loss(balanced, self.entropy_weight)
         others = full[priors[full] != "balanced"]
         candidates = others if len(others) else full
-        scores = agreement_of_criteria(
-            [partitions[head] for head in candidates],
-            table,
-            features,
-            unit_rows(maker.embedding),
-        )
+        scores = agreement_of_criteria([partitions[h] for h in candidates], table, features)
         return int(candidates[int(np.argmax(scores))])
 
 
