@@ -18,7 +18,6 @@ __all__ = [
     "neighbor_information",
     "scan_selection_loss",
     "silhouette_to_centers",
-    "similarity_to_others",
     "size_evenness",
 ]
 
@@ -146,12 +145,13 @@ def agreement_of_criteria(
     partitions: Sequence[NDArray[np.integer]],
     table: NDArray[np.integer],
     features: NDArray[np.float32],
+    embedding: NDArray[np.floating],
 ) -> NDArray[np.floating]:
     """Score partitions by the ranks that several criteria give them, added up.
 
-    Modularity and neighbor information look at the graph of the nearest neighbors, the silhouette
-    looks at distances; half the rank by similarity to the other partitions is added. Each
-    criterion fails on some sets; their sum has not failed badly on any.
+    Modularity and neighbor information look at the graph of the nearest neighbors, silhouettes at
+    distances among the features and, with half the weight, among the eigenvectors of the graph.
+    Each criterion fails on some sets; their sum fails on few.
 
     Parameters
     ----------
@@ -159,6 +159,8 @@ def agreement_of_criteria(
     table : int ndarray of shape (n_samples, width)
         Neighbors, nearest first.
     features : ndarray of shape (n_samples, n_features)
+    embedding : ndarray of shape (n_samples, n_vectors)
+        Leading eigenvectors of the neighbor graph, rows scaled to length 1.
 
     Returns
     -------
@@ -168,30 +170,13 @@ def agreement_of_criteria(
     from scipy.stats import rankdata
 
     nearest, near = symmetric_affinity(table, 3), symmetric_affinity(table, 5)
-    criteria = [
-        [modularity(labels, nearest) for labels in partitions],
-        [neighbor_information(labels, near) for labels in partitions],
-        [silhouette_to_centers(labels, features) for labels in partitions],
+    weighted_criteria = [
+        (1.0, [modularity(labels, nearest) for labels in partitions]),
+        (1.0, [neighbor_information(labels, near) for labels in partitions]),
+        (1.0, [silhouette_to_centers(labels, features) for labels in partitions]),
+        (0.5, [silhouette_to_centers(labels, embedding) for labels in partitions]),
     ]
-    ranks = np.sum([rankdata(criterion) for criterion in criteria], axis=0)
-    return ranks + 0.5 * rankdata(similarity_to_others(partitions))
-
-
-def similarity_to_others(partitions: Sequence[NDArray[np.integer]]) -> NDArray[np.floating]:
-    """Mean normalised mutual information of each partition with all, shape (n_partitions,)."""
-    n_partitions = len(partitions)
-    n_clusters = max(int(labels.max()) for labels in partitions) + 1
-    entropies = np.array([_entropy(np.bincount(p) / len(p)) for p in partitions])
-    similarity = np.eye(n_partitions)
-    for i, first in enumerate(partitions):
-        for j in range(i):
-            counts = np.bincount(
-                first.astype(np.int64) * n_clusters + partitions[j], minlength=n_clusters**2
-            )
-            information = entropies[i] + entropies[j] - _entropy(counts / len(first))
-            mean_entropy = (entropies[i] + entropies[j]) / 2
-            similarity[i, j] = similarity[j, i] = information / mean_entropy if mean_entropy else 1
-    return similarity.mean(axis=1)
+    return np.sum([weight * rankdata(values) for weight, values in weighted_criteria], axis=0)
 
 
 def _entropy(shares: NDArray[np.floating]) -> float:

@@ -26,7 +26,7 @@ def normalised_eigenvectors(
     random_state: np.random.RandomState,
     *,
     dense: bool = False,
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating]:
     """Leading eigenvectors of the affinity scaled by the roots of its degrees on both sides.
 
     They solve the relaxed normalised cut (Shi and Malik, 2000). Nodes without edges and
@@ -66,7 +66,7 @@ def normalised_eigenvectors(
     return np.asarray(vectors[:, leading], dtype=np.float32)
 
 
-def unit_rows(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
     """Scale rows to length 1; zero rows stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1)

@@ -69,14 +69,14 @@ class StartMaker:
         self.affinity = affinity
         self.n_clusters = n_clusters
         self.random_state = random_state
-        self._coarse: dict[int, tuple[NDArray, NDArray[np.float32]]] = {}
+        self._coarse: dict[int, tuple[NDArray, NDArray[np.floating]]] = {}
 
     def make(self, kinds: Sequence[str]) -> list[Start]:
         """Compute one start for each kind, in this order."""
         return [Start(kind, START_KINDS[kind](self)) for kind in kinds]
 
     @cached_property
-    def embedding(self) -> NDArray[np.float32]:
+    def embedding(self) -> NDArray[np.floating]:
         """Eigenvectors of the normalised graph, shape (n_samples, <= n_clusters)."""
         n_vectors = min(self.n_clusters, MAX_EIGENVECTORS, len(self.features))
         if len(self.features) <= EXACT_CUT_LIMIT:
@@ -116,7 +116,7 @@ class StartMaker:
         directions = self.random_state.standard_normal(shape).astype(np.float32)
         return (self.features @ directions).argmax(axis=1)
 
-    def _coarse_eigenvectors(self, n_groups: int) -> tuple[NDArray, NDArray[np.float32]]:
+    def _coarse_eigenvectors(self, n_groups: int) -> tuple[NDArray, NDArray[np.floating]]:
         """Group of each sample, and the eigenvectors of the graph between groups."""
         if n_groups in self._coarse:
             return self._coarse[n_groups]
@@ -173,7 +173,7 @@ START_KINDS = {
 """How each kind of start is made."""
 
 
-def _assign_by_pivots(vectors: NDArray[np.float32]) -> NDArray[np.integer]:
+def _assign_by_pivots(vectors: NDArray[np.floating]) -> NDArray[np.integer]:
     """Turn eigenvectors so that the rows chosen by pivoting are the axes; take the largest."""
     n_clusters = vectors.shape[1]
     pivots = qr(vectors.T, mode="r", pivoting=True)[-1][:n_clusters]
