@@ -10,16 +10,25 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skscan.graph import symmetric_affinity
+from skscan.networks.heads import LinearHeads
 
 __all__ = [
     "ScanLossValues",
     "agreement_of_criteria",
+    "head_with_best_evidence",
+    "lowest_scan_loss",
     "modularity",
     "neighbor_information",
     "scan_selection_loss",
     "silhouette_to_centers",
     "size_evenness",
 ]
+
+EVEN_SIZES = 0.98
+"""Cluster sizes count as even when their entropy is at least this share of its largest value."""
+
+SELECTION_NEIGHBORS = 6
+"""Entries of the neighbor table (self and five more) that the SCAN loss of a head is taken over."""
 
 
 class ScanLossValues(NamedTuple):
@@ -177,6 +186,75 @@ def agreement_of_criteria(
         (0.5, [silhouette_to_centers(labels, embedding) for labels in partitions]),
     ]
     return np.sum([weight * rankdata(values) for weight, values in weighted_criteria], axis=0)
+
+
+def lowest_scan_loss(
+    heads: LinearHeads,
+    candidates: Sequence[int],
+    features: NDArray[np.float32],
+    table: NDArray[np.integer],
+    entropy_weight: float = 1.0,
+) -> int:
+    """Return the candidate with the lowest SCAN loss; the paper's rule with entropy weight 1.
+
+    The loss is taken over each sample, itself and its five nearest neighbors.
+    """
+    near = table[:, :SELECTION_NEIGHBORS]
+    losses = [
+        scan_selection_loss(heads.predict_proba(features, head), near, entropy_weight).total
+        for head in candidates
+    ]
+    return int(candidates[int(np.argmin(losses))])
+
+
+def head_with_best_evidence(
+    heads: LinearHeads,
+    priors: Sequence[str],
+    features: NDArray[np.float32],
+    table: NDArray[np.integer],
+    embedding: NDArray[np.floating],
+    entropy_weight: float,
+) -> int:
+    """Decide whether classes are balanced, then return the best head of that kind.
+
+    The balanced prior is strong help where it is true and does harm where it is not. Whether it is
+    true shows in heads that estimate the sizes: classes count as balanced if one of these ends
+    with nearly even clusters. Then the balanced head with the lowest SCAN loss is taken, else the
+    best of the others by `agreement_of_criteria`. Heads that leave clusters empty are set aside
+    as long as others use more.
+
+    Parameters
+    ----------
+    heads : LinearHeads
+    priors : sequence of {"balanced", "lenient", "estimated"}
+        Prior that each head was trained with.
+    features : ndarray of shape (n_samples, n_features)
+    table : int ndarray of shape (n_samples, width)
+        Neighbors, nearest first.
+    embedding : ndarray of shape (n_samples, n_vectors)
+        Leading eigenvectors of the neighbor graph, rows scaled to length 1.
+    entropy_weight : float
+        Weight of the entropy term in training.
+
+    Returns
+    -------
+    head : int
+    """
+    partitions = [heads.predict(features, head) for head in range(len(heads))]
+    n_used = np.array([len(np.unique(labels)) for labels in partitions])
+    full = np.flatnonzero(n_used == n_used.max())
+    kinds = np.asarray(priors)[full]
+    balanced, others = full[kinds == "balanced"], full[kinds != "balanced"]
+    evenness = [
+        size_evenness(partitions[head], heads.n_clusters) for head in full[kinds == "estimated"]
+    ]
+    if len(balanced) and max(evenness, default=0.0) >= EVEN_SIZES:
+        return lowest_scan_loss(heads, balanced, features, table, entropy_weight)
+    candidates = others if len(others) else full
+    scores = agreement_of_criteria(
+        [partitions[head] for head in candidates], table, features, embedding
+    )
+    return int(candidates[int(np.argmax(scores))])
 
 
 def _entropy(shares: NDArray[np.floating]) -> float:

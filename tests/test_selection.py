@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from skscan.graph import symmetric_affinity
+from skscan.networks.heads import LinearHeads
 from skscan.selection import (
     agreement_of_criteria,
+    head_with_best_evidence,
+    lowest_scan_loss,
     modularity,
     neighbor_information,
     scan_selection_loss,
@@ -100,3 +103,50 @@ def test_the_criteria_agree_on_the_true_groups():
     partitions = [random_state.randint(3, size=150), wrong, truth]
     scores = agreement_of_criteria(partitions, table, features, features)
     assert list(scores.argsort()) == [0, 1, 2]
+
+
+def blobs(sizes):
+    truth = np.repeat(np.arange(len(sizes)), sizes)
+    noise = np.random.RandomState(0).standard_normal((len(truth), 3))
+    features = (6 * np.eye(3)[truth] + noise).astype(np.float32)
+    distances = np.linalg.norm(features[:, None] - features[None], axis=2)
+    return truth, features, distances.argsort(axis=1)[:, :11]
+
+
+def sharp_heads(*centers):
+    weights = np.stack(centers).astype(np.float32)
+    return LinearHeads(weights, -0.5 * np.square(weights).sum(axis=2))
+
+
+def test_a_balanced_head_is_taken_when_the_estimated_sizes_are_even():
+    _, features, table = blobs([50, 50, 50])
+    true_centers = 6 * np.eye(3)
+    heads = sharp_heads(true_centers + 0.5, true_centers, true_centers)
+    priors = ["balanced", "lenient", "estimated"]
+    assert head_with_best_evidence(heads, priors, features, table, features, 5.0) == 0
+
+
+def test_a_balanced_head_is_not_taken_when_the_estimated_sizes_are_uneven():
+    _, features, table = blobs([120, 20, 10])
+    true_centers = 6 * np.eye(3)
+    wrong_centers = np.array([[7.0, 0, 0], [5.0, 0, 0], [0, 3.0, 3.0]])
+    heads = sharp_heads(true_centers, wrong_centers, true_centers)
+    priors = ["balanced", "lenient", "estimated"]
+    assert head_with_best_evidence(heads, priors, features, table, features, 5.0) == 2
+
+
+def test_heads_with_empty_clusters_are_set_aside():
+    _, features, table = blobs([120, 20, 10])
+    empty = np.array([[6.0, 0, 0], [0, 3.0, 3.0], [-60.0, -60, -60]])
+    full = 6 * np.eye(3) + 1
+    heads = sharp_heads(empty, full)
+    chosen = head_with_best_evidence(heads, ["estimated"] * 2, features, table, features, 5.0)
+    assert chosen == 1
+
+
+def test_the_lowest_scan_loss_is_sought_among_candidates_only():
+    _, features, table = blobs([50, 50, 50])
+    true_centers = 6 * np.eye(3)
+    blurred = sharp_heads(true_centers / 50, true_centers, true_centers / 10)
+    assert lowest_scan_loss(blurred, [0, 1, 2], features, table) == 1
+    assert lowest_scan_loss(blurred, [0, 2], features, table) == 2

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from skscan.networks.heads import LinearHeads
 from skscan.training.losses import SMALLEST_PROBABILITY
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["BatchedHeads", "ScanLosses", "scan_gradient"]
+__all__ = ["BatchedHeads", "ScanLosses", "center_heads", "scan_gradient"]
 
 SMALLEST_AGREEMENT = 1e-30
 SMALLEST_PRIOR = 1e-6
@@ -193,6 +194,33 @@ class BatchedHeads:
                 targets = labels[batch][:, None, :]
                 gradient.scatter_add_(1, targets, -torch.ones_like(gradient[:, :1]))
                 adam.step(_parameter_gradient(features[batch], gradient / len(batch)))
+
+
+def center_heads(
+    features: NDArray[np.float32], labels: NDArray[np.integer], n_clusters: int
+) -> LinearHeads:
+    """Make heads that assign to the nearest center, soft enough to be moved.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features), float32
+        With a mean square near 1.
+    labels : int ndarray of shape (n_samples, n_heads)
+        The partition whose centers each head takes.
+    n_clusters : int
+    """
+    sharpness = np.float32(0.02)
+    weights, biases = [], []
+    for head_labels in labels.T:
+        members = sparse.csr_matrix(
+            (np.ones(len(features), np.float32), (head_labels, np.arange(len(features)))),
+            shape=(n_clusters, len(features)),
+        )
+        sizes = np.maximum(np.bincount(head_labels, minlength=n_clusters), 1)
+        centers = (members @ features) / sizes[:, None].astype(np.float32)
+        weights.append(sharpness * centers)
+        biases.append(-sharpness / 2 * np.square(centers).sum(axis=1))
+    return LinearHeads(np.stack(weights), np.stack(biases))
 
 
 def _draw_neighbors(neighbors: Tensor, generator: torch.Generator) -> Tensor:

@@ -17,7 +17,7 @@ from skscan._progress import progress
 from skscan._threads import limit_threads
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
-from skscan.selection import agreement_of_criteria, scan_selection_loss, size_evenness
+from skscan.selection import head_with_best_evidence, lowest_scan_loss
 from skscan.training.spectral import unit_rows
 from skscan.training.starts import START_KINDS, Start, StartMaker
 
@@ -36,12 +36,6 @@ SAMPLES_PER_CLUSTER = 20
 
 MAX_BATCH_ENTRIES = 2**23
 """Heads are trained together as long as their probabilities for a batch stay below this."""
-
-EVEN_SIZES = 0.98
-"""Cluster sizes count as even when their entropy is at least this share of its largest value."""
-
-SELECTION_NEIGHBORS = 6
-"""Entries of the neighbor table (self and five more) that the SCAN loss of a head is taken over."""
 
 DEFAULT_STARTS = (
     "best-k-means",
@@ -139,8 +133,8 @@ class ClusterTrainer(BaseEstimator):
         loss with entropy weight 1 over all samples and their nearest neighbors. ``"evidence"``
         asks first whether clusters are even: if a head with estimated prior ends with sizes whose
         entropy is at least 0.98 of the largest, the balanced head with the lowest SCAN loss is
-        kept. If not, the other heads are compared by :func:`~skscan.selection.\
-agreement_of_criteria`.
+        kept. If not, the other heads are compared by several criteria of the neighbor graph and
+        of the distances.
 
     Notes
     -----
@@ -255,7 +249,17 @@ agreement_of_criteria`.
             heads, history, n_epochs = self._fit(
                 scaled, table, n_clusters, starts, plan, random_state, device, verbose
             )
-            best = self._select(heads, plan, scaled, table, unit_rows(maker.embedding))
+            if self.selection == "scan_loss":
+                best = lowest_scan_loss(heads, range(self.n_heads), scaled, table)
+            else:
+                best = head_with_best_evidence(
+                    heads,
+                    [prior for _, prior in plan],
+                    scaled,
+                    table,
+                    unit_rows(maker.embedding),
+                    self.entropy_weight,
+                )
         heads = LinearHeads(heads.weights / np.float32(scale), heads.biases)
         return ClusterTrainingResult(heads, best, history, n_epochs)
 
@@ -290,7 +294,7 @@ agreement_of_criteria`.
     ) -> tuple[LinearHeads, list[dict[str, Any]], int]:
         import torch
 
-        from skscan.training.batched_heads import BatchedHeads
+        from skscan.training.batched_heads import BatchedHeads, center_heads
 
         generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
         inputs = torch.as_tensor(features, device=device)
@@ -315,7 +319,7 @@ agreement_of_criteria`.
                 labels = np.stack([starts[head].labels for head in group], axis=1)
                 names = [plan[head][1] for head in group]
                 weight, prior, rate = self._objective(labels, names, n_clusters)
-                batched = BatchedHeads(_center_heads(features, labels, n_clusters), device)
+                batched = BatchedHeads(center_heads(features, labels, n_clusters), device)
                 batched.fit_labels(
                     inputs,
                     torch.as_tensor(labels.astype(np.int64), device=device),
@@ -357,40 +361,6 @@ agreement_of_criteria`.
                 sizes[head] = np.maximum(counts / counts.sum(), 0.01 / n_clusters)
         return weight, sizes / sizes.sum(axis=1, keepdims=True), rate
 
-    def _select(
-        self,
-        heads: LinearHeads,
-        plan: list[tuple[str, str]],
-        features: NDArray[np.float32],
-        table: NDArray[np.integer],
-        embedding: NDArray[np.floating],
-    ) -> int:
-        def lowest_loss(candidates: Sequence[int], entropy_weight: float) -> int:
-            near = table[:, :SELECTION_NEIGHBORS]
-            losses = [
-                scan_selection_loss(heads.predict_proba(features, head), near, entropy_weight).total
-                for head in candidates
-            ]
-            return int(candidates[int(np.argmin(losses))])
-
-        if self.selection == "scan_loss":
-            return lowest_loss(range(len(heads)), 1.0)
-        partitions = [heads.predict(features, head) for head in range(len(heads))]
-        n_used = np.array([len(np.unique(labels)) for labels in partitions])
-        full = np.flatnonzero(n_used == n_used.max())
-        priors = np.array([prior for _, prior in plan])
-        estimated = full[priors[full] == "estimated"]
-        balanced = full[priors[full] == "balanced"]
-        evenness = [size_evenness(partitions[head], heads.n_clusters) for head in estimated]
-        if len(balanced) and max(evenness, default=0.0) >= EVEN_SIZES:
-            return lowest_loss(balanced, self.entropy_weight)
-        others = full[priors[full] != "balanced"]
-        candidates = others if len(others) else full
-        scores = agreement_of_criteria(
-            [partitions[head] for head in candidates], table, features, embedding
-        )
-        return int(candidates[int(np.argmax(scores))])
-
 
 def _check_names(argument: str, names: Sequence[str], allowed: dict[str, Any]) -> None:
     unknown = [name for name in names if name not in allowed]
@@ -401,24 +371,6 @@ def _check_names(argument: str, names: Sequence[str], allowed: dict[str, Any]) -
 
 def _single_cluster(n_features: int) -> LinearHeads:
     return LinearHeads(np.zeros((1, 1, n_features), np.float32), np.zeros((1, 1), np.float32))
-
-
-def _center_heads(
-    features: NDArray[np.float32], labels: NDArray[np.integer], n_clusters: int
-) -> LinearHeads:
-    """Heads that assign to the nearest center, soft enough to be moved."""
-    sharpness = np.float32(0.02)
-    weights, biases = [], []
-    for head_labels in labels.T:
-        members = sparse.csr_matrix(
-            (np.ones(len(features), np.float32), (head_labels, np.arange(len(features)))),
-            shape=(n_clusters, len(features)),
-        )
-        sizes = np.maximum(np.bincount(head_labels, minlength=n_clusters), 1)
-        centers = (members @ features) / sizes[:, None].astype(np.float32)
-        weights.append(sharpness * centers)
-        biases.append(-sharpness / 2 * np.square(centers).sum(axis=1))
-    return LinearHeads(np.stack(weights), np.stack(biases))
 
 
 def _history_entries(
