@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from joblib import effective_n_jobs
 from threadpoolctl import threadpool_limits
 
-__all__ = ["limit_threads"]
+__all__ = ["limit_threads", "suitable_n_jobs"]
+
+ONE_THREAD_ENTRIES = 2**22
+"""Up to this many feature values, waiting for other threads costs more than they give."""
+
+
+def suitable_n_jobs(n_jobs: int | None, features: np.ndarray) -> int | None:
+    """Return `n_jobs`, or 1 where it is None and the features are small."""
+    return 1 if n_jobs is None and features.size <= ONE_THREAD_ENTRIES else n_jobs
 
 
 @contextmanager

@@ -218,10 +218,10 @@ def head_with_best_evidence(
     """Decide whether classes are balanced, then return the best head of that kind.
 
     The balanced prior is strong help where it is true and does harm where it is not. Whether it is
-    true shows in heads that estimate the sizes: classes count as balanced if one of these ends
-    with nearly even clusters. Then the balanced head with the lowest SCAN loss is taken, else the
-    best of the others by `agreement_of_criteria`. Heads that leave clusters empty are set aside
-    as long as others use more.
+    true shows in heads that estimate the sizes: classes count as balanced if one of these, in the
+    better half by `agreement_of_criteria`, ends with nearly even clusters. Then the balanced head
+    with the lowest SCAN loss is taken, else the best of the others by `agreement_of_criteria`.
+    Heads that leave clusters empty are set aside as long as others use more.
 
     Parameters
     ----------
@@ -244,17 +244,20 @@ def head_with_best_evidence(
     n_used = np.array([len(np.unique(labels)) for labels in partitions])
     full = np.flatnonzero(n_used == n_used.max())
     kinds = np.asarray(priors)[full]
-    balanced, others = full[kinds == "balanced"], full[kinds != "balanced"]
-    evenness = [
-        size_evenness(partitions[head], heads.n_clusters) for head in full[kinds == "estimated"]
-    ]
-    if len(balanced) and max(evenness, default=0.0) >= EVEN_SIZES:
-        return lowest_scan_loss(heads, balanced, features, table, entropy_weight)
-    candidates = others if len(others) else full
-    scores = agreement_of_criteria(
-        [partitions[head] for head in candidates], table, features, embedding
-    )
-    return int(candidates[int(np.argmax(scores))])
+
+    def best_first(candidates: NDArray[np.integer]) -> NDArray[np.integer]:
+        considered = [partitions[head] for head in candidates]
+        scores = agreement_of_criteria(considered, table, features, embedding)
+        return candidates[np.argsort(-scores, kind="stable")]
+
+    balanced, estimated = full[kinds == "balanced"], full[kinds == "estimated"]
+    if len(balanced) and len(estimated):
+        credible = best_first(estimated)[: max(len(estimated) // 2, 1)]
+        evenness = [size_evenness(partitions[head], heads.n_clusters) for head in credible]
+        if max(evenness) >= EVEN_SIZES:
+            return lowest_scan_loss(heads, balanced, features, table, entropy_weight)
+    others = full[kinds != "balanced"]
+    return int(best_first(others if len(others) else full)[0])
 
 
 def _entropy(shares: NDArray[np.floating]) -> float:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["BatchedHeads", "ScanLosses", "center_heads", "scan_gradient"]
+__all__ = ["Adam", "BatchedHeads", "ScanLosses", "center_heads", "scan_gradient"]
 
 SMALLEST_AGREEMENT = 1e-30
 SMALLEST_PRIOR = 1e-6
@@ -114,7 +114,7 @@ class BatchedHeads:
 
     def to_numpy(self) -> LinearHeads:
         """Return the present parameters as `LinearHeads`."""
-        flat = self.parameters.cpu().numpy()
+        flat = self.parameters.detach().cpu().numpy()
         stacked = flat.reshape(-1, self.n_clusters, self.n_heads).transpose(2, 1, 0)
         return LinearHeads(stacked[:, :, :-1].copy(), stacked[:, :, -1].copy())
 
@@ -151,7 +151,7 @@ class BatchedHeads:
         sizes = torch.as_tensor(prior.T, dtype=torch.float32, device=device)
         rate = torch.as_tensor(prior_rate, dtype=torch.float32, device=device)
         n_batches = max(len(features) // batch_size, 1)
-        adam = _Adam(self.parameters, learning_rate, n_epochs * n_batches)
+        adam = Adam(self.parameters, learning_rate, n_epochs * n_batches)
         for _ in range(n_epochs):
             partners = _draw_neighbors(neighbors, generator)
             order = torch.randperm(len(features), generator=generator).to(device)
@@ -186,7 +186,7 @@ class BatchedHeads:
         import torch
 
         n_batches = max(len(features) // batch_size, 1)
-        adam = _Adam(self.parameters, learning_rate, n_epochs * n_batches)
+        adam = Adam(self.parameters, learning_rate, n_epochs * n_batches)
         for _ in range(n_epochs):
             order = torch.randperm(len(features), generator=generator).to(features.device)
             for batch in torch.tensor_split(order, n_batches):
@@ -238,7 +238,7 @@ def _parameter_gradient(features: Tensor, logit_gradient: Tensor) -> Tensor:
     return torch.cat([features.T @ flat, flat.sum(dim=0, keepdim=True)])
 
 
-class _Adam:
+class Adam:
     """Adam (Kingma and Ba, 2015) on one tensor, with a cosine schedule down to zero."""
 
     def __init__(
@@ -259,6 +259,7 @@ class _Adam:
         self.steps_done = 0
 
     def step(self, gradient: Tensor) -> None:
+        """Change the parameters by one step."""
         first, second = self.decay
         self.steps_done += 1
         self.mean.lerp_(gradient, 1 - first)

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skscan._progress import progress
-from skscan._threads import limit_threads
+from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import head_with_best_evidence, lowest_scan_loss
@@ -131,10 +131,10 @@ class ClusterTrainer(BaseEstimator):
     selection : {"evidence", "scan_loss"}, default="evidence"
         How the head that predicts is found. ``"scan_loss"`` is the paper's rule: the lowest SCAN
         loss with entropy weight 1 over all samples and their nearest neighbors. ``"evidence"``
-        asks first whether clusters are even: if a head with estimated prior ends with sizes whose
-        entropy is at least 0.98 of the largest, the balanced head with the lowest SCAN loss is
-        kept. If not, the other heads are compared by several criteria of the neighbor graph and
-        of the distances.
+        asks first whether clusters are even: if a credible head with estimated prior ends with
+        sizes whose entropy is at least 0.98 of the largest, the balanced head with the lowest SCAN
+        loss is kept. If not, the other heads are compared by several criteria of the neighbor
+        graph and of the distances.
 
     Notes
     -----
@@ -224,7 +224,8 @@ class ClusterTrainer(BaseEstimator):
         device : str, default="cpu"
             Torch device on which heads are trained.
         n_jobs : int or None, default=None
-            Threads; None leaves the numerical libraries at their own setting.
+            Threads; None is one for small data, where more cost time, and else leaves the
+        numerical libraries at their own setting.
         verbose : int, default=0
             With 1, a progress bar is shown on stderr.
 
@@ -237,7 +238,7 @@ class ClusterTrainer(BaseEstimator):
         _check_names("priors", self.priors, PRIORS)
         if n_clusters == 1:
             return ClusterTrainingResult(_single_cluster(features.shape[1]), best_head=0)
-        with limit_threads(n_jobs):
+        with limit_threads(suitable_n_jobs(n_jobs, features)):
             scale = float(np.sqrt(np.mean(np.square(features), dtype=np.float64))) or 1.0
             scaled = (features / np.float32(scale)).astype(np.float32, copy=False)
             table = neighbor_table(neighbors)

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skscan._progress import progress
+from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.exceptions import SkscanWarning
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
@@ -76,7 +77,7 @@ class SelfLabelTrainer(BaseEstimator):
     batch_size : int or "auto", default="auto"
         Samples in a batch; ``"auto"`` takes 512, or 50 for each cluster if that is more.
     learning_rate : float, default=0.0003
-        Step of Adam.
+        Step of Adam; it falls to zero along a cosine.
     noise : float, default=0.3
         Strength of the perturbation: share of features that are dropped, and standard deviation of
         the noise in units of the root mean square of the features.
@@ -152,7 +153,8 @@ class SelfLabelTrainer(BaseEstimator):
                 f"no sample has a confidence above threshold={self.threshold} (the largest is "
                 f"{confidence.max():.3g}); a smaller threshold would let it begin",
             )
-        later, history = self._fit(features, neighbors, earlier, random_state, device, verbose)
+        with limit_threads(suitable_n_jobs(None, features)):
+            later, history = self._fit(features, neighbors, earlier, random_state, device, verbose)
         before, after = earlier.predict(features), later.predict(features)
         n_before, n_after = len(np.unique(before)), len(np.unique(after))
         if n_after < n_before:
@@ -182,35 +184,35 @@ class SelfLabelTrainer(BaseEstimator):
     ) -> tuple[LinearHeads, list[dict[str, Any]]]:
         import torch
 
+        from skscan.training.batched_heads import Adam, BatchedHeads
         from skscan.training.losses import self_label_loss
 
         generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
         inputs = torch.as_tensor(features, device=device)
         table = torch.as_tensor(neighbor_table(neighbors).astype(np.int64), device=device)
-        weights = torch.tensor(heads.weights[0], device=device, requires_grad=True)
-        biases = torch.tensor(heads.biases[0], device=device, requires_grad=True)
-        optimizer = torch.optim.Adam([weights, biases], lr=self.learning_rate)
-
+        batched = BatchedHeads(heads, device)
         n_batches, n_epochs = self._schedule(len(features), heads.n_clusters)
+        adam = Adam(batched.parameters.requires_grad_(), self.learning_rate, n_epochs * n_batches)
         history = []
         passes = progress(range(n_epochs), desc="self-labelling", unit="pass", verbose=verbose)
         for epoch in passes:
             losses, n_confident = [], 0
             order = torch.randperm(len(features), generator=generator).to(device)
             for batch in torch.tensor_split(order, n_batches):
-                weak_logits = (inputs[batch] @ weights.T + biases).detach()
+                with torch.no_grad():
+                    weak_logits = batched.logits(inputs[batch])[:, :, 0]
                 confident = torch.softmax(weak_logits, dim=1).amax(dim=1) > self.threshold
                 n_confident += int(confident.sum())
                 if not confident.any():
                     continue
                 strong = self._perturb(inputs, table, batch, generator)
-                strong_logits = strong @ weights.T + biases
+                strong_logits = batched.logits(strong)[:, :, 0]
                 loss = self_label_loss(
                     weak_logits, strong_logits, self.threshold, self.class_balancing
                 )
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                [gradient] = torch.autograd.grad(loss, batched.parameters)
+                with torch.no_grad():
+                    adam.step(gradient)
                 losses.append(loss.item())
             history.append(
                 {
@@ -219,10 +221,7 @@ class SelfLabelTrainer(BaseEstimator):
                     "confident": n_confident / len(features),
                 }
             )
-        later = LinearHeads(
-            weights.detach().cpu().numpy()[None], biases.detach().cpu().numpy()[None]
-        )
-        return later, history
+        return batched.to_numpy(), history
 
     def _schedule(self, n_samples: int, n_clusters: int) -> tuple[int, int]:
         """Batches in a pass, and passes."""
