@@ -190,6 +190,7 @@ class SelfLabelTrainer(BaseEstimator):
         generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
         inputs = torch.as_tensor(features, device=device)
         table = torch.as_tensor(neighbor_table(neighbors).astype(np.int64), device=device)
+        spread = float(inputs.square().mean().sqrt())
         batched = BatchedHeads(heads, device)
         n_batches, n_epochs = self._schedule(len(features), heads.n_clusters)
         adam = Adam(batched.parameters.requires_grad_(), self.learning_rate, n_epochs * n_batches)
@@ -205,7 +206,7 @@ class SelfLabelTrainer(BaseEstimator):
                 n_confident += int(confident.sum())
                 if not confident.any():
                     continue
-                strong = self._perturb(inputs, table, batch, generator)
+                strong = self._perturb(inputs, spread, table, batch, generator)
                 strong_logits = batched.logits(strong)[:, :, 0]
                 loss = self_label_loss(
                     weak_logits, strong_logits, self.threshold, self.class_balancing
@@ -235,7 +236,12 @@ class SelfLabelTrainer(BaseEstimator):
         return n_batches, self.n_epochs
 
     def _perturb(
-        self, features: Tensor, table: Tensor, batch: Tensor, generator: torch.Generator
+        self,
+        features: Tensor,
+        spread: float,
+        table: Tensor,
+        batch: Tensor,
+        generator: torch.Generator,
     ) -> Tensor:
         """Move samples towards a random neighbor, add noise, drop features."""
         import torch
@@ -247,7 +253,6 @@ class SelfLabelTrainer(BaseEstimator):
         mixed = samples + share * (partners - samples)
         noise = torch.randn(mixed.shape, generator=generator).to(device)
         kept = torch.rand(mixed.shape, generator=generator).to(device) >= self.noise
-        spread = features.square().mean().sqrt()
         return (mixed + self.noise * spread * noise) * kept / (1 - self.noise)
 
 
