@@ -103,7 +103,7 @@ def cluster(
         raise WrongUse(f"-k {n_clusters} is more than the {len(paths)} images in {folder}")
     classes = classes_from_folders(paths) if evaluate else None
     with ResultsFolder(out) as results:
-        interrupt.keep(_what_is_kept(results))
+        interrupt.keep(lambda: _what_is_kept(results))
         seconds = {"listing": time.perf_counter() - started}
         with only_results_on_stdout():
             clusterer = _fit(
@@ -120,6 +120,7 @@ def cluster(
                     device=device,
                     verbose=int(not quiet),
                 ),
+                memory=str(results.cache),
                 jobs=jobs,
                 device=device,
                 verbose=int(not quiet),
@@ -130,7 +131,7 @@ def cluster(
         summary = _summarise(clusterer, paths, seconds, classes)
         summary |= {"folder": str(folder), "out": str(out), "seed": seed, "effort": effort.value}
         results.commit(summary)
-        interrupt.keep(f"The results are complete, in {escaped(str(out))}.")
+        interrupt.keep(lambda: f"The results are complete, in {escaped(str(out))}.")
     if as_json:
         say_json(summary)
     elif not quiet:
@@ -143,9 +144,15 @@ def _default_results_folder(folder: Path) -> Path:
 
 
 def _what_is_kept(results: ResultsFolder) -> str:
+    kept = "Nothing was written."
     if results.has_earlier_results:
-        return f"The earlier results in {escaped(str(results.folder))} are as they were."
-    return "Nothing was written."
+        kept = f"The earlier results in {escaped(str(results.folder))} are as they were."
+    if results.has_cached_features:
+        kept += (
+            f" The features are kept in {escaped(str(results.cache))}: "
+            "the same command goes on from there."
+        )
+    return kept
 
 
 def _fit(
@@ -155,6 +162,7 @@ def _fit(
     seed: int,
     effort: str,
     extractor: Any,
+    memory: str,
     jobs: int | None,
     device: str,
     verbose: int,
@@ -165,12 +173,14 @@ def _fit(
         n_clusters,
         feature_extractor=extractor,
         effort=effort,
+        memory=memory,
         device=device,
         n_jobs=jobs,
         random_state=seed,
         verbose=verbose,
     )
-    return clusterer.fit(paths)
+    # the place of this run's cache is no part of the model that is saved
+    return clusterer.fit(paths).set_params(memory=None)
 
 
 def _stage_results(

@@ -10,19 +10,24 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from skscan.cli.errors import INTERRUPTED
 
 _SECONDS_FOR_THE_POLITE_WAY = 0.5
 
-_kept = "Nothing was written."
+
+def _nothing() -> str:
+    return "Nothing was written."
+
+
+_kept: Callable[[], str] = _nothing
 _said = threading.Lock()
 
 
-def keep(what_is_kept: str) -> None:
-    """Set what a Ctrl-C from now on tells the user about the files."""
+def keep(what_is_kept: Callable[[], str]) -> None:
+    """Set what a Ctrl-C from now on tells the user about the files: asked when it happens."""
     global _kept
     _kept = what_is_kept
 
@@ -31,7 +36,7 @@ def say_what_is_kept() -> None:
     """Tell the user, once, that the command was interrupted and what is on disk."""
     if _said.acquire(blocking=False):
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"\ninterrupted: {_kept}\n")
+            sys.stderr.write(f"\ninterrupted: {_kept()}\n")
             sys.stderr.flush()
 
 

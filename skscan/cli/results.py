@@ -8,6 +8,7 @@
       contact_sheets/    cluster_00.jpg, ...: one picture for each cluster
       model/             what `skscan predict` and `skscan.load` read
       summary.json       numbers of the run
+      cache/             features and neighbours, for the next run on the same images
 """
 
 import json
@@ -25,10 +26,14 @@ SKIPPED = "skipped.csv"
 CONTACT_SHEETS = "contact_sheets"
 MODEL = "model"
 SUMMARY = "summary.json"
+CACHE = "cache"
 CLUSTERS_HEADER = ("path", "cluster", "confidence", "second_cluster")
 SKIPPED_HEADER = ("path", "reason")
 _FORMAT = "skscan results"
 _STAGING = ".skscan-partial"
+
+# Results of this many cached steps are kept: those of the last runs, three steps each.
+_CACHED_STEPS_KEPT = 6
 
 
 def is_results_folder(folder: Path) -> bool:
@@ -76,7 +81,7 @@ class ResultsFolder:
 
     def _refuse_foreign_content(self) -> None:
         self.has_earlier_results = is_results_folder(self.folder)
-        foreign = [name for name in os.listdir(self.folder) if name != _STAGING]
+        foreign = [name for name in os.listdir(self.folder) if name not in (_STAGING, CACHE)]
         if foreign and not self.has_earlier_results:
             raise WrongUse(
                 f"{self.folder} is not empty and holds no results of skscan ({foreign[0]!r} is in "
@@ -96,6 +101,16 @@ class ResultsFolder:
             with suppress(OSError):
                 folder.rmdir()
 
+    @property
+    def cache(self) -> Path:
+        """Where finished steps of a run are kept, also when it ends early."""
+        return self.folder / CACHE
+
+    @property
+    def has_cached_features(self) -> bool:
+        """Whether features were extracted and kept, by this run or an earlier one."""
+        return any(self.cache.glob("**/_fit_extract/*/output.pkl"))
+
     def commit(self, summary: dict[str, Any]) -> None:
         """Put what was staged in place, with `summary` beside it."""
         with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:
@@ -105,6 +120,7 @@ class ResultsFolder:
         self._replace(SKIPPED)
         self._replace_model()
         self._replace_contact_sheets()
+        self._prune_cache()
 
     def _replace(self, name: str) -> None:
         os.replace(self.staging / name, self.folder / name)
@@ -124,6 +140,11 @@ class ResultsFolder:
                 old.unlink()
         for name in new:
             os.replace(staged / name, target / name)
+
+    def _prune_cache(self) -> None:
+        from joblib import Memory
+
+        Memory(self.cache, verbose=0).reduce_size(items_limit=_CACHED_STEPS_KEPT)
 
 
 def _missing_folders(folder: Path) -> list[Path]:

@@ -54,7 +54,7 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     ----------
     image_size : int, default=128
         Side in pixels of the square that the network sees.
-    batch_size : int, default=64
+    batch_size : int, default=32
         Images that go through the network at once. It does not change the features.
     errors : {"skip", "raise"}, default="skip"
         What to do with images that cannot be read: give them rows of NaN with a warning, or stop at
@@ -115,7 +115,7 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self,
         *,
         image_size: int = 128,
-        batch_size: int = 64,
+        batch_size: int = 32,
         errors: str = "skip",
         device: str = "auto",
         n_jobs: int | None = None,

@@ -37,7 +37,7 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
     image_size : int, default=128
         Side in pixels of the square that the network sees. Smaller images are enlarged.
 
-    batch_size : int, default=64
+    batch_size : int, default=32
         Images that go through the network at once. It changes speed and memory, not the features.
 
     errors : {"skip", "raise"}, default="skip"
@@ -49,9 +49,9 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
 
     n_jobs : int or None, default=None
         Workers that decode images ahead of the network. None takes as many processes as there are
-        cores where files are many (10,000) or large (64 MiB together), and otherwise one thread; -1
-        takes all cores. Images in memory are always left to threads. It does not change the
-        features.
+        cores where files are large (128 KiB on average and 64 MiB together), and otherwise one
+        thread; -1 takes all cores. Images in memory are always left to threads. It does not change
+        the features.
 
     verbose : int, default=0
         1 shows a progress bar on stderr.
@@ -87,7 +87,7 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
         *,
         weights: str | os.PathLike | None = None,
         image_size: int = 128,
-        batch_size: int = 64,
+        batch_size: int = 32,
         errors: str = "skip",
         device: str = "auto",
         n_jobs: int | None = None,

@@ -26,9 +26,11 @@ from skscan.images.transforms import to_square
 
 __all__ = ["ImageBatch", "iter_batches"]
 
-# Fewer and smaller files than this are decoded sooner than worker processes have started.
-_FILES_WORTH_PROCESSES = 10_000
+# Less than this is decoded sooner than worker processes have started.
 _BYTES_WORTH_PROCESSES = 2**26
+# One thread decodes smaller files than this faster than a network takes them in; worker processes
+# would only compete with the network for the cores.
+_LARGE_FILE_BYTES = 2**17
 
 # Batches that each worker may be ahead: enough to bridge a few slow files.
 _BATCHES_AHEAD = 2
@@ -76,8 +78,9 @@ def iter_batches(
         Images in a batch.
 
     n_jobs : int or None, default=None
-        Workers. None takes as many processes as there are cores where files are many (10,000) or
-        large (64 MiB together), and otherwise one thread; -1 means all cores, as in scikit-learn.
+        Workers. None takes as many processes as there are cores where files are large (128 KiB on
+        average and 64 MiB together), and otherwise one thread; -1 means all cores, as in
+        scikit-learn.
         In processes that are workers themselves, threads take the place of processes.
 
     Yields
@@ -108,10 +111,9 @@ def _worth_processes(images: ImageCollection, n_jobs: int | None) -> bool:
     if images.reading == "memory" or _is_worker_process():
         return False
     if n_jobs is None:
-        return isinstance(images, FileImages) and (
-            len(images) >= _FILES_WORTH_PROCESSES
-            or images.estimate_bytes() >= _BYTES_WORTH_PROCESSES
-        )
+        n_bytes = images.estimate_bytes() if isinstance(images, FileImages) else 0
+        large = n_bytes >= _LARGE_FILE_BYTES * len(images)
+        return large and n_bytes >= _BYTES_WORTH_PROCESSES
     return _count_workers(n_jobs, True) > 1
 
 

@@ -159,3 +159,26 @@ def is_alive(pid):
         return False
     status = f"/proc/{pid}/stat"
     return not (os.path.exists(status) and " Z " in open(status).read())  # no zombie
+
+
+def test_a_killed_run_goes_on_from_its_features(digits_folder, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["cluster", digits_folder, "-k", "4", "-o", out, "--effort", "best"]
+    process = start([*arguments, "--backbone", "pixels"], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("cache/**/_fit_extract/*/output.pkl")):
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert not (out / "summary.json").exists()
+
+    run = subprocess.run(
+        [*SKSCAN, *map(str, arguments), "--backbone", "pixels", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Extracting features" not in run.stderr
+    assert json.loads(run.stdout)["n_images"] == 200

@@ -79,9 +79,14 @@ def test_batches_count_their_images(tmp_path):
 
 @pytest.mark.parametrize(
     ("limits", "elsewhere"),
-    [({}, False), ({"_FILES_WORTH_PROCESSES": 40}, True), ({"_BYTES_WORTH_PROCESSES": 3000}, True)],
+    [
+        ({}, False),
+        ({"_BYTES_WORTH_PROCESSES": 3000}, False),
+        ({"_LARGE_FILE_BYTES": 10}, False),
+        ({"_BYTES_WORTH_PROCESSES": 3000, "_LARGE_FILE_BYTES": 10}, True),
+    ],
 )
-def test_many_or_large_files_are_worth_processes(tmp_path, monkeypatch, limits, elsewhere):
+def test_large_files_are_worth_processes(tmp_path, monkeypatch, limits, elsewhere):
     for name, limit in limits.items():
         monkeypatch.setattr(loading, name, limit)
     path = write_pictures(tmp_path, 1)[0]
