@@ -5,11 +5,25 @@ is instant and loads neither torch nor scikit-learn.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skscan.clusterer import SCANClusterer as SCANClusterer
+    from skscan.extractors.default import DefaultFeatureExtractor as DefaultFeatureExtractor
+    from skscan.extractors.pixels import PixelFeatureExtractor as PixelFeatureExtractor
+    from skscan.extractors.timm import TimmFeatureExtractor as TimmFeatureExtractor
+    from skscan.neighbors import NeighborMiner as NeighborMiner
+    from skscan.persistence import load as load
+    from skscan.persistence import save as save
+    from skscan.scaling import FeatureScaler as FeatureScaler
+    from skscan.training.clustering import ClusterTrainer as ClusterTrainer
+    from skscan.training.self_labeling import SelfLabelTrainer as SelfLabelTrainer
 
 __version__ = "0.1.0"
 
 _PUBLIC_NAMES = {
     "ClusterTrainer": "skscan.training.clustering",
+    "DefaultFeatureExtractor": "skscan.extractors.default",
     "FeatureScaler": "skscan.scaling",
     "NeighborMiner": "skscan.neighbors",
     "PixelFeatureExtractor": "skscan.extractors.pixels",

@@ -47,9 +47,10 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     n_clusters : int, default=8
         Number of classes to sort into.
     feature_extractor : "default", str or transformer, default="default"
-        How images become features; not used for a feature matrix. ``"default"`` is the embedded
-        backbone, or pixels for grey images where label-free evidence favours them. Another string
-        is the name of a timm model. Any transformer from images to a 2-D matrix serves too.
+        How images become features; not used for a feature matrix. ``"default"`` is
+        :class:`DefaultFeatureExtractor`: the embedded backbone, and for grey images that, pixels
+        or both, whichever label-free evidence favours. Another string is the name of a timm model.
+        Any transformer from images to a 2-D matrix serves too.
     feature_scaler : transformer, default=None
         Prepares the features; None is :class:`FeatureScaler`.
     neighbor_miner : transformer, default=None
