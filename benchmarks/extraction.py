@@ -3,7 +3,8 @@
     python benchmarks/extraction.py [--n 2000]
 
 The plain loop decodes and resizes one batch, then runs the same network on it (eager, NCHW, weights
-that are random, which changes nothing in its speed). The two alternate, so that a change in the speed of the machine meets both.
+that are random, which changes nothing in its speed). The two alternate, so that a change in the
+speed of the machine meets both.
 """
 
 from __future__ import annotations
