@@ -257,9 +257,11 @@ def _summarise(
     }
     if classes is not None:
         from skscan.cli.evaluate import scores
+        from skscan.metrics import neighbor_purity
 
         read = np.flatnonzero(labels >= 0)
         summary |= scores([classes[i] for i in read], labels[read])
+        summary["neighbor_purity"] = neighbor_purity(clusterer.neighbors_, classes)
     return summary
 
 
@@ -277,6 +279,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
             f"accuracy   {summary['accuracy']:.4f}   NMI {summary['nmi']:.4f}   "
             f"ARI {summary['ari']:.4f}   (clusters against folder names)"
         )
+        say(f"purity     {summary['neighbor_purity']:.4f} of the mined neighbours share a folder")
     say()
     say(f"results    {out}")
     say(f"look at    {out}/{CONTACT_SHEETS}/")

@@ -51,6 +51,7 @@ def test_json_is_one_object_with_the_promised_keys(skscan, shared_digits, tmp_pa
     assert sum(printed["cluster_sizes"]) == 200
     assert {"extraction", "mining", "clustering", "total"} <= set(printed["seconds"])
     assert 0.7 < printed["accuracy"] <= 1  # the digits 0 to 3 are well apart
+    assert 0.7 < printed["neighbor_purity"] <= 1
     assert 0 < printed["nmi"] <= 1
     assert 0 < printed["ari"] <= 1
     saved = json.loads((out / "summary.json").read_text())
