@@ -97,6 +97,8 @@ class ResultsFolder:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(self.folder)  # a failed write does not say where
         shutil.rmtree(self.staging, ignore_errors=True)
+        if not self.has_cached_features:
+            shutil.rmtree(self.cache, ignore_errors=True)
         for folder in self._created:  # only those still empty: nothing was committed
             with suppress(OSError):
                 folder.rmdir()
