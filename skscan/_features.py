@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import joblib
@@ -9,6 +10,7 @@ import numpy as np
 from joblib import Memory
 from sklearn.utils import check_array
 
+from skscan import __version__
 from skscan.images import ImageCollection, SkippedImage
 
 # these change how the features are computed, not what they are
@@ -46,7 +48,11 @@ def fit_extractor(
     if memory.location is None:
         return _fit_extract(None, extractor, images, X)
     cached = memory.cache(_fit_extract, ignore=["extractor", "images", "X"])
-    return cached(_key(extractor, images), extractor, images, X)
+    fitted, features, skipped = cached(_key(extractor, images), extractor, images, X)
+    if fitted is not extractor and hasattr(fitted, "set_params"):
+        own = extractor.get_params(deep=False)
+        fitted.set_params(**{name: own[name] for name in _IRRELEVANT & own.keys()})
+    return fitted, features, skipped
 
 
 def extract_features(extractor: Any, images: ImageCollection, X: Any) -> Extraction:
@@ -100,4 +106,9 @@ def _key(extractor: Any, images: ImageCollection) -> str:
     relevant = {
         name: value for name, value in params.items() if name.rsplit("__", 1)[-1] not in _IRRELEVANT
     }
-    return joblib.hash((type(extractor), relevant, images.fingerprint()))
+    files = {
+        name: (os.path.abspath(value), os.stat(value).st_size, os.stat(value).st_mtime_ns)
+        for name, value in relevant.items()
+        if isinstance(value, str | os.PathLike) and os.path.isfile(value)
+    }
+    return joblib.hash((__version__, type(extractor), relevant, files, images.fingerprint()))

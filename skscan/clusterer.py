@@ -88,7 +88,8 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     best_head_ : int
         Which of them predicts.
     history_ : list of dict
-        Loss of each head and pass, then of self-labelling.
+        Loss of each head and pass, then of self-labelling, told apart by ``"stage"``; last, whether
+        the self-labelled head was accepted, and the reason.
     n_iter_ : int
         Passes that the heads were trained for.
     feature_extractor_, feature_scaler_ : transformer
@@ -320,6 +321,10 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         with self._stage("extraction"):
             features, read = self._fit_features(X, memory)
         n_samples = int(read.sum())
+        if n_samples < 2:
+            raise ValueError(
+                f"SCANClusterer needs at least 2 samples, got X with {n_samples} sample."
+            )
         if n_samples < self.n_clusters:
             raise ValueError(
                 f"n_clusters={self.n_clusters} must not be more than the number of samples, "
@@ -344,7 +349,8 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
                 verbose=self.verbose,
             )
         self.heads_, self.best_head_ = result.heads, int(result.best_head)
-        self.history_, self.n_iter_ = list(result.history), int(result.n_iter)
+        self.history_ = [{"stage": "clustering", **entry} for entry in result.history]
+        self.n_iter_ = int(result.n_iter)
         if self.self_label_trainer != "skip":
             with self._stage("self_labeling"):
                 self._self_label(Z, graph, random_state)
@@ -369,9 +375,14 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             self.best_head_,
             random_state=random_state,
             device=resolve_device(self.device),
+            n_jobs=self.n_jobs,
             verbose=self.verbose,
         )
-        self.history_ += result.history
+        self.history_ += [{"stage": "self_labeling", **entry} for entry in result.history]
+        self.history_.append(
+            {"stage": "self_labeling", "accepted": result.accepted, "reason": result.reason}
+        )
+        announce(f"self-labeling: {result.reason}", self.verbose)
         if result.accepted:
             self.best_head_ = len(self.heads_)
             self.heads_ = self.heads_.join(result.heads)
@@ -389,11 +400,13 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             extractor, images, X, memory
         )
         self.n_features_in_ = features.shape[1]
+        if hasattr(self, "feature_names_in_"):  # of an earlier fit on a table
+            del self.feature_names_in_
         return features, _readable(len(features), self.skipped_)
 
     def _features(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Features of X by the fitted extractor and which rows could be read."""
-        check_is_fitted(self)
+        check_is_fitted(self, "labels_")
         if is_feature_matrix(X):
             if self.feature_extractor_ is not None:
                 raise ValueError(

@@ -67,11 +67,18 @@ def main() -> None:
     parser.add_argument("-o", metavar="OUT", type=Path, default=Path("demo_output", "clusters"))
     arguments = parser.parse_args()
 
+    try:
+        _run(arguments.k, arguments.o)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(n_clusters: int, results: Path) -> None:
     from skscan.cli import main as skscan_command
 
     print(f"Writing the digits of scikit-learn as images to {FOLDER}/", flush=True)
     write_digits(FOLDER)
-    command = ["cluster", str(FOLDER), "-k", str(arguments.k), "-o", str(arguments.o), "--evaluate"]
+    command = ["cluster", str(FOLDER), "-k", str(n_clusters), "-o", str(results), "--evaluate"]
     print(f"$ skscan {' '.join(command)}\n", flush=True)
     try:
         skscan_command(command)
@@ -79,7 +86,7 @@ def main() -> None:
         if end.code:
             raise
     try:
-        accuracy = kmeans_accuracy(arguments.o, FOLDER, arguments.k)
+        accuracy = kmeans_accuracy(results, FOLDER, n_clusters)
     except KeyboardInterrupt:
         sys.exit("interrupted: the results are complete")
     print(f"\nfor comparison, k-means with 10 starts on the same features: {accuracy:.4f}")

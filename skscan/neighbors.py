@@ -111,16 +111,18 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         sets, 50 for ImageNet. When there are fewer other samples, it is clipped with a warning.
     metric : {"euclidean", "cosine"}, default="euclidean"
         Distance between samples; cosine distance is one minus the cosine.
-    backend : {"auto", "exact", "faiss"}, default="auto"
+    backend : {"auto", "exact", "faiss"} or callable, default="auto"
         How to search. ``"exact"`` compares all pairs. ``"faiss"`` is approximate (HNSW; needs
         the extra ``skscan[faiss]``). ``"auto"`` is exact up to 50,000 samples and
-        beyond that where faiss is not installed.
+        beyond that where faiss is not installed. A callable ``backend(X, n_jobs)`` gives any
+        other index: an object whose ``query(X, n_neighbors)`` returns euclidean distances and row
+        numbers, nearest first.
     n_jobs : int, default=None
         Threads of the exact search, as in :class:`sklearn.neighbors.NearestNeighbors`.
 
     Attributes
     ----------
-    backend_ : str
+    backend_ : str or callable
         The backend in use.
     n_neighbors_ : int
         Neighbours of each sample after clipping.
@@ -157,7 +159,7 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     _parameter_constraints: dict = {
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "metric": [StrOptions({"euclidean", "cosine"})],
-        "backend": [StrOptions({"auto", *_BACKENDS})],
+        "backend": [StrOptions({"auto", *_BACKENDS}), callable],
         "n_jobs": [Integral, None],
     }
 
@@ -166,7 +168,7 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         n_neighbors: int = 20,
         *,
         metric: str = "euclidean",
-        backend: str = "auto",
+        backend: str | Callable[[np.ndarray, int | None], SearchBackend] = "auto",
         n_jobs: int | None = None,
     ) -> None:
         self.n_neighbors = n_neighbors
@@ -192,10 +194,10 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._validate_params()
         X = validate_data(self, X, dtype=[np.float64, np.float32], order="C", ensure_min_samples=2)
         self.n_samples_fit_ = X.shape[0]
-        self.n_neighbors_ = self._clip(self.n_neighbors)
+        self.n_neighbors_ = self._clip(self.n_neighbors, self.n_samples_fit_ - 1)
         self.backend_ = self._choose_backend()
         self._fit_X = self._prepare(X)
-        self._index = _BACKENDS[self.backend_](self._fit_X, self.n_jobs)
+        self._build_index()
         return self
 
     def transform(self, X: Any) -> csr_matrix:
@@ -259,11 +261,12 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self)
         if X is None:
-            k = self.n_neighbors_ if n_neighbors is None else self._clip(n_neighbors)
+            most = self.n_samples_fit_ - 1
+            k = self.n_neighbors_ if n_neighbors is None else self._clip(n_neighbors, most)
             return self._without_self(*self._search(self._fit_X, k + 1))
         X = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False)
         k = self.n_neighbors_ if n_neighbors is None else n_neighbors
-        return self._search(self._prepare(X), min(k, self.n_samples_fit_))
+        return self._search(self._prepare(X), self._clip(k, self.n_samples_fit_))
 
     def kneighbors_graph(self, X: Any = None, n_neighbors: int | None = None) -> csr_matrix:
         """Give the neighbours as a sparse matrix of distances.
@@ -305,20 +308,26 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if hasattr(self, "backend_"):
-            self._index = _BACKENDS[self.backend_](self._fit_X, self.n_jobs)
+            self._build_index()
 
     @property
     def _n_features_out(self) -> int:
         return self.n_samples_fit_
 
-    def _choose_backend(self) -> str:
+    def _build_index(self) -> None:
+        build = self.backend_ if callable(self.backend_) else _BACKENDS[self.backend_]
+        self._index = build(self._fit_X, self.n_jobs)
+
+    def _choose_backend(self) -> Any:
         if self.backend != "auto":
             return self.backend
         large = self.n_samples_fit_ > EXACT_LIMIT
         return "faiss" if large and _faiss_is_installed() else "exact"
 
-    def _clip(self, n_neighbors: int) -> int:
-        most = self.n_samples_fit_ - 1
+    @staticmethod
+    def _clip(n_neighbors: int, most: int) -> int:
+        if not isinstance(n_neighbors, Integral) or n_neighbors < 1:
+            raise ValueError(f"n_neighbors must be an integer from 1 on, got {n_neighbors!r}.")
         if n_neighbors > most:
             warnings.warn(
                 f"n_neighbors={n_neighbors} is more than the {most} other samples; "
@@ -329,7 +338,11 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return min(n_neighbors, most)
 
     def _prepare(self, X: np.ndarray) -> np.ndarray:
-        return normalize(X) if self.metric == "cosine" else X
+        if self.metric != "cosine":
+            return X
+        # a row of zeros has no direction: its cosine with any other row is 0
+        is_zero = ~X.any(axis=1, keepdims=True)
+        return np.hstack([normalize(X), is_zero.astype(X.dtype)])
 
     def _search(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         distances, indices = self._index.query(X, n_neighbors)

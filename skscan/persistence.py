@@ -27,6 +27,7 @@ from skscan.exceptions import ModelFileError
 
 FORMAT_VERSION = 1
 _MODEL_FILE = "model.json"
+_TEMPORARY_PREFIX = ".skscan-"
 
 #: Classes of this library that may stand in a model file, by name.
 _CLASSES = {
@@ -105,6 +106,21 @@ def save(estimator: Any, folder: str | os.PathLike) -> Path:
     return folder
 
 
+def replace_model(source: Path, target: Path) -> None:
+    """Move a saved model over another one, which stays valid until the last step.
+
+    Parameters
+    ----------
+    source, target : Path
+        Folders on the same disk; the second may hold an earlier model or be missing.
+    """
+    target.mkdir(exist_ok=True)
+    data_files = {path.name for path in source.iterdir()} - {_MODEL_FILE}
+    for name in [*sorted(data_files), _MODEL_FILE]:
+        os.replace(source / name, target / name)
+    _remove_leftovers(target, keep=data_files)
+
+
 def load(folder: str | os.PathLike) -> Any:
     """Read an estimator written by :func:`save`.
 
@@ -126,7 +142,8 @@ def load(folder: str | os.PathLike) -> Any:
     FileNotFoundError
         If the folder holds no model.
     ModelFileError
-        If a file is damaged, missing, of a newer format, or holds what is not trusted.
+        If a file is damaged, missing, of a newer format, or holds what is not trusted; or if an
+        extractor's own file of weights, which stays where it is, is missing or has changed.
     """
     folder = Path(folder)
     try:
@@ -236,7 +253,11 @@ class _Encoder:
             for name, item in state.items()
             if name != "_sklearn_version"
         }
-        return {"object": type(value).__name__, "state": items}
+        encoded = {"object": type(value).__name__, "state": items}
+        weights = getattr(value, "weights", None)
+        if isinstance(weights, str | os.PathLike):
+            encoded["weights_sha256"] = _file_hash(weights, f"{path}.weights")
+        return encoded
 
     def _sklearn(self, value: Any, path: str) -> dict:
         import skops.io
@@ -322,6 +343,8 @@ class _Decoder:
         cls = getattr(import_module(_CLASSES[name]), name)
         result = cls.__new__(cls)
         state = {key: self.decode(item) for key, item in value["state"].items()}
+        if "weights_sha256" in value:
+            _check_weights(state["weights"], value["weights_sha256"])
         if hasattr(result, "__setstate__"):
             result.__setstate__(state)
         else:
@@ -350,6 +373,23 @@ class _Decoder:
         return data
 
 
+def _file_hash(path: str | os.PathLike, name: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelFileError(f"{name}={os.fspath(path)!r} cannot be read: {error}") from error
+
+
+def _check_weights(path: str | os.PathLike, expected: str) -> None:
+    """Refuse weights that are not those that the model was saved with."""
+    if _file_hash(path, "weights") != expected:
+        raise ModelFileError(
+            f"weights={os.fspath(path)!r} is another file than when the model was saved; "
+            "put the file back that the model was fitted with."
+        )
+
+
 def _is_ours(value: Any) -> bool:
     cls = type(value)
     return cls.__name__ in _CLASSES and cls.__module__.startswith("skscan.")
@@ -360,21 +400,30 @@ def _is_sklearn(value: Any) -> bool:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(".tmp", _TEMPORARY_PREFIX, path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets nobody else read
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a failed write does not say where
         raise
 
 
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
 def _remove_leftovers(folder: Path, keep: set[str]) -> None:
-    """Remove data files of an earlier model, which nothing refers to any more."""
-    for pattern in ("arrays-*.safetensors", "sklearn*-*.skops"):
+    """Remove data files of an earlier model, or of a save that was killed."""
+    for pattern in ("arrays-*.safetensors", "sklearn*-*.skops", f"{_TEMPORARY_PREFIX}*.tmp"):
         for path in folder.glob(pattern):
             if path.name not in keep:
                 path.unlink(missing_ok=True)

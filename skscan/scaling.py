@@ -147,8 +147,14 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return self.n_components_
 
     def _normalize(self, X: np.ndarray) -> np.ndarray:
-        # lengths that are kept may be of any size: float32 would overflow in their squares
-        return normalize(X) if self.normalize_ else X.astype(np.float64, copy=False)
+        if not self.normalize_:
+            # lengths that are kept may be of any size: float32 would overflow in their squares
+            return X.astype(np.float64, copy=False)
+        largest = np.abs(X).max(axis=1, keepdims=True)
+        limit = np.finfo(X.dtype).max ** 0.25
+        if ((largest > limit) | ((largest < 1 / limit) & (largest > 0))).any():
+            X = X / np.where(largest > 0, largest, 1)  # squares would overflow or vanish
+        return normalize(X)
 
     def _decomposition(self, n_samples: int, n_features: int) -> PCA:
         smaller = min(n_samples, n_features)

@@ -182,7 +182,7 @@ def test_pipeline_of_extractor_and_clusterer(digits):
 
 def test_grid_search_over_images_that_can_be_indexed(folder):
     grid = {"feature_extractor__image_size": [4, 8], "cluster_trainer__n_heads": [2]}
-    search = GridSearchCV(make(), grid, cv=2).fit(np.array(list_images(folder)))
+    search = GridSearchCV(make(), grid, cv=2).fit(list_images(folder))
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 

@@ -65,6 +65,42 @@ def test_distances_equal_sklearn_with_ties_and_duplicates(X, k):
     np.testing.assert_allclose(ours.data.reshape(len(X), k + 1), gaps, atol=1e-6)
 
 
+def test_rows_of_zeros_have_cosine_zero():
+    X = features_without_ties(n_samples=40, n_features=3)
+    X[7] = 0
+    ours = NeighborMiner(39, metric="cosine").fit_transform(X).toarray()
+    theirs = KNeighborsTransformer(n_neighbors=39, metric="cosine").fit_transform(X).toarray()
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+class Backwards:
+    """A backend of one's own: exact, with numpy."""
+
+    def __init__(self, X, n_jobs):
+        self.X = X
+
+    def query(self, X, n_neighbors):
+        distances = np.linalg.norm(X[:, None] - self.X, axis=2)
+        indices = np.argsort(distances, axis=1)[:, :n_neighbors]
+        return np.take_along_axis(distances, indices, axis=1), indices
+
+
+def test_a_backend_of_ones_own():
+    X = features_without_ties(n_samples=50)
+    miner = NeighborMiner(5, backend=Backwards)
+    expected = NeighborMiner(5).fit_transform(X)
+    assert abs(miner.fit_transform(X) - expected).max() < 1e-6
+    assert abs(pickle.loads(pickle.dumps(miner)).transform(X) - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("n_neighbors", [0, -1, 2.5])
+def test_wrong_number_of_neighbors_in_a_query(n_neighbors):
+    miner = NeighborMiner(5).fit(features_without_ties())
+    for X in (None, np.ones((2, 12))):
+        with pytest.raises(ValueError, match=f"n_neighbors must be .* got {n_neighbors}"):
+            miner.kneighbors(X, n_neighbors)
+
+
 def test_self_is_an_explicit_zero():
     graph = NeighborMiner(5).fit_transform(features_without_ties())
     assert graph.nnz == 200 * 6

@@ -16,7 +16,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import skscan
-from skscan import ClusterTrainer, FeatureScaler, NeighborMiner, SCANClusterer
+from skscan import (
+    ClusterTrainer,
+    FeatureScaler,
+    NeighborMiner,
+    SCANClusterer,
+    TimmFeatureExtractor,
+)
 from skscan.exceptions import ModelFileError
 
 
@@ -131,6 +137,26 @@ def test_saving_again_replaces_the_model(fitted, X, tmp_path):
     skscan.save(FeatureScaler(4).fit(X), tmp_path)
     assert isinstance(skscan.load(tmp_path), FeatureScaler)
     assert len(list(tmp_path.glob("arrays-*"))) == 1
+
+
+def test_changed_weights_are_refused(tmp_path):
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"some weights")
+    model = TimmFeatureExtractor(weights=str(weights))
+    skscan.save(model, tmp_path / "model")
+    assert skscan.load(tmp_path / "model").weights == str(weights)
+    weights.write_bytes(b"other weights")
+    with pytest.raises(ModelFileError, match="another file than when the model was saved"):
+        skscan.load(tmp_path / "model")
+
+
+def test_files_have_the_usual_permissions(fitted, tmp_path):
+    umask = os.umask(0o022)
+    try:
+        folder = skscan.save(fitted, tmp_path)
+    finally:
+        os.umask(umask)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
 
 
 def test_other_files_in_the_folder_are_left_alone(fitted, tmp_path):

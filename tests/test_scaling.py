@@ -30,11 +30,22 @@ def test_is_normalised_pca_times_one_number(digits):
     assert (Z**2).mean() == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize("factor", [1e-12, 1e12])
+@pytest.mark.parametrize("factor", [1e-100, 1e-12, 1e12, 1e100])
 def test_scale_of_the_input_does_not_matter(digits, factor):
     for X in (digits, digits[:, 20:30]):  # with and without normalisation of rows
         expected = FeatureScaler().fit_transform(X)
         np.testing.assert_allclose(FeatureScaler().fit_transform(X * factor), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor"),
+    [(np.float32, 1e30), (np.float32, 1e-30), (np.float64, 1e200), (np.float64, 1e-300)],
+)
+def test_lengths_whose_squares_overflow_or_vanish(digits, dtype, factor):
+    X = digits.astype(dtype)
+    expected = FeatureScaler().fit_transform(X)
+    Z = FeatureScaler().fit_transform(X * dtype(factor))
+    np.testing.assert_allclose(np.abs(Z), np.abs(expected), atol=1e-2)
 
 
 def test_offset_does_not_matter_without_normalisation():

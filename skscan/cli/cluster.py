@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skscan.cli import interrupt, options
+from skscan.cli.cache import cache_folder, has_features_since, now, prune_cache
 from skscan.cli.errors import WrongUse
 from skscan.cli.features import describe_extractor, extractor_from_options
 from skscan.cli.inputs import classes_from_folders, find_images
@@ -103,7 +104,8 @@ def cluster(
         raise WrongUse(f"-k {n_clusters} is more than the {len(paths)} images in {folder}")
     classes = classes_from_folders(paths) if evaluate else None
     with ResultsFolder(out) as results:
-        interrupt.keep(lambda: _what_is_kept(results))
+        beginning = now()
+        interrupt.keep(lambda: _what_is_kept(results, beginning))
         seconds = {"listing": time.perf_counter() - started}
         with only_results_on_stdout():
             clusterer = _fit(
@@ -120,7 +122,7 @@ def cluster(
                     device=device,
                     verbose=int(not quiet),
                 ),
-                memory=str(results.cache),
+                memory=str(cache_folder()),
                 jobs=jobs,
                 device=device,
                 verbose=int(not quiet),
@@ -131,6 +133,7 @@ def cluster(
         summary = _summarise(clusterer, paths, seconds, classes)
         summary |= {"folder": str(folder), "out": str(out), "seed": seed, "effort": effort.value}
         results.commit(summary)
+        prune_cache()
         interrupt.keep(lambda: f"The results are complete, in {escaped(str(out))}.")
     if as_json:
         say_json(summary)
@@ -143,13 +146,13 @@ def _default_results_folder(folder: Path) -> Path:
     return Path(f"{name or 'images'}-clusters")
 
 
-def _what_is_kept(results: ResultsFolder) -> str:
-    kept = "Nothing was written."
+def _what_is_kept(results: ResultsFolder, beginning: float) -> str:
+    kept = "No results were written."
     if results.has_earlier_results:
         kept = f"The earlier results in {escaped(str(results.folder))} are as they were."
-    if results.has_cached_features:
+    if has_features_since(beginning):
         kept += (
-            f" The features are kept in {escaped(str(results.cache))}: "
+            f" The features are kept in {escaped(str(cache_folder()))}: "
             "the same command goes on from there."
         )
     return kept

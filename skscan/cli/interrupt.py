@@ -19,7 +19,7 @@ _SECONDS_FOR_THE_POLITE_WAY = 0.5
 
 
 def _nothing() -> str:
-    return "Nothing was written."
+    return "No results were written."
 
 
 _kept: Callable[[], str] = _nothing

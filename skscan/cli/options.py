@@ -46,6 +46,13 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
     return parse
 
 
+def jobs(text: str) -> int:
+    """Parse a number of workers: -1, or at least 1."""
+    if text.strip() == "-1":
+        return -1
+    return whole_number(1)(text)
+
+
 ImagesArgument = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="A folder of images, with sub-folders, or a zip."),
@@ -88,7 +95,10 @@ Errors = Annotated[
 Jobs = Annotated[
     int | None,
     typer.Option(
-        "--jobs", metavar="N", help="Processes that decode images; -1 is one for each core."
+        "--jobs",
+        metavar="N",
+        parser=jobs,
+        help="Processes that decode images; -1 is one for each core.",
     ),
 ]
 Device = Annotated[

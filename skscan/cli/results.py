@@ -8,7 +8,6 @@
       contact_sheets/    cluster_00.jpg, ...: one picture for each cluster
       model/             what `skscan predict` and `skscan.load` read
       summary.json       numbers of the run
-      cache/             features and neighbours, for the next run on the same images
 """
 
 import json
@@ -26,14 +25,10 @@ SKIPPED = "skipped.csv"
 CONTACT_SHEETS = "contact_sheets"
 MODEL = "model"
 SUMMARY = "summary.json"
-CACHE = "cache"
 CLUSTERS_HEADER = ("path", "cluster", "confidence", "second_cluster")
 SKIPPED_HEADER = ("path", "reason")
 _FORMAT = "skscan results"
 _STAGING = ".skscan-partial"
-
-# Results of this many cached steps are kept: those of the last runs, three steps each.
-_CACHED_STEPS_KEPT = 6
 
 
 def is_results_folder(folder: Path) -> bool:
@@ -81,8 +76,10 @@ class ResultsFolder:
 
     def _refuse_foreign_content(self) -> None:
         self.has_earlier_results = is_results_folder(self.folder)
-        foreign = [name for name in os.listdir(self.folder) if name not in (_STAGING, CACHE)]
-        if foreign and not self.has_earlier_results:
+        content = os.listdir(self.folder)
+        foreign = [name for name in content if name != _STAGING]
+        # where what was staged still lies, a run was killed while it put its results in place
+        if foreign and not self.has_earlier_results and _STAGING not in content:
             raise WrongUse(
                 f"{self.folder} is not empty and holds no results of skscan ({foreign[0]!r} is in "
                 "it); choose another folder with -o"
@@ -97,40 +94,31 @@ class ResultsFolder:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(self.folder)  # a failed write does not say where
         shutil.rmtree(self.staging, ignore_errors=True)
-        if not self.has_cached_features:
-            shutil.rmtree(self.cache, ignore_errors=True)
         for folder in self._created:  # only those still empty: nothing was committed
             with suppress(OSError):
                 folder.rmdir()
 
-    @property
-    def cache(self) -> Path:
-        """Where finished steps of a run are kept, also when it ends early."""
-        return self.folder / CACHE
-
-    @property
-    def has_cached_features(self) -> bool:
-        """Whether features were extracted and kept, by this run or an earlier one."""
-        return any(self.cache.glob("**/_fit_extract/*/output.pkl"))
-
     def commit(self, summary: dict[str, Any]) -> None:
-        """Put what was staged in place, with `summary` beside it."""
+        """Put what was staged in place, with `summary` beside it.
+
+        Each file, and the model as a whole, is replaced in one step; the summary comes last, so
+        that it never speaks of results that are not there.
+        """
         with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:
             json.dump({"format": _FORMAT, "format_version": 1, **summary}, file, indent=2)
-        self._replace(SUMMARY)  # first: it is what makes the folder known as results
-        self._replace(CLUSTERS)
-        self._replace(SKIPPED)
         self._replace_model()
         self._replace_contact_sheets()
-        self._prune_cache()
+        self._replace(CLUSTERS)
+        self._replace(SKIPPED)
+        self._replace(SUMMARY)
 
     def _replace(self, name: str) -> None:
         os.replace(self.staging / name, self.folder / name)
 
     def _replace_model(self) -> None:
-        if (self.folder / MODEL).exists():
-            os.rename(self.folder / MODEL, self.staging / "earlier_model")
-        self._replace(MODEL)
+        from skscan.persistence import replace_model
+
+        replace_model(self.staging / MODEL, self.folder / MODEL)
 
     def _replace_contact_sheets(self) -> None:
         staged = self.staging / CONTACT_SHEETS
@@ -142,11 +130,6 @@ class ResultsFolder:
                 old.unlink()
         for name in new:
             os.replace(staged / name, target / name)
-
-    def _prune_cache(self) -> None:
-        from joblib import Memory
-
-        Memory(self.cache, verbose=0).reduce_size(items_limit=_CACHED_STEPS_KEPT)
 
 
 def _missing_folders(folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ AUTO_STEP_ENTRIES = 2**20
 """With more probabilities than this in a step (many clusters), fewer steps are made."""
 
 AUTO_BATCH_SIZE = 512
-MAX_AUTO_BATCH_SIZE = 8192
+MAX_AUTO_BATCH_ENTRIES = 2**25
 SAMPLES_PER_CLUSTER = 20
 """The entropy of the mean prediction is estimated in each batch: it needs so many samples."""
 
@@ -125,7 +125,8 @@ class ClusterTrainer(BaseEstimator):
         Passes over the data; ``"auto"`` makes at least one and about 300 steps, or down to 60
         when there are many clusters.
     batch_size : int or "auto", default="auto"
-        Samples in a batch; ``"auto"`` takes 512, or 20 for each cluster if that is more.
+        Samples in a batch; ``"auto"`` takes 512, or 20 for each cluster if that is more
+        (with over 1,295 clusters, as many as make 2^25 probabilities).
     learning_rate : float, default=0.01
         Step of Adam, for features whose mean square is 1; it falls to zero along a cosine.
     selection : {"evidence", "scan_loss"}, default="evidence"
@@ -275,7 +276,8 @@ class ClusterTrainer(BaseEstimator):
     def _schedule(self, n_samples: int, n_clusters: int, n_steps: int) -> dict[str, int]:
         """Batch size and passes for about `n_steps` steps."""
         if isinstance(self.batch_size, str):
-            wanted = min(SAMPLES_PER_CLUSTER * n_clusters, MAX_AUTO_BATCH_SIZE)
+            affordable = max(MAX_AUTO_BATCH_ENTRIES // n_clusters, SAMPLES_PER_CLUSTER)
+            wanted = min(SAMPLES_PER_CLUSTER * n_clusters, affordable)
             batch_size = max(AUTO_BATCH_SIZE, wanted)
         else:
             batch_size = self.batch_size

@@ -121,6 +121,7 @@ class SelfLabelTrainer(BaseEstimator):
         *,
         random_state: np.random.RandomState,
         device: str = "cpu",
+        n_jobs: int | None = None,
         verbose: int = 0,
     ) -> SelfLabelResult:
         """Train one head on its own labels and decide whether it got better.
@@ -136,6 +137,8 @@ class SelfLabelTrainer(BaseEstimator):
         random_state : RandomState
             Source of every draw.
         device : str, default="cpu"
+        n_jobs : int or None, default=None
+            Threads; None leaves the numerical libraries at their own setting for large data.
         verbose : int, default=0
             With 1, a progress bar is shown on stderr.
 
@@ -153,7 +156,7 @@ class SelfLabelTrainer(BaseEstimator):
                 f"no sample has a confidence above threshold={self.threshold} (the largest is "
                 f"{confidence.max():.3g}); a smaller threshold would let it begin",
             )
-        with limit_threads(suitable_n_jobs(None, features)):
+        with limit_threads(suitable_n_jobs(n_jobs, features)):
             later, history = self._fit(features, neighbors, earlier, random_state, device, verbose)
         before, after = earlier.predict(features), later.predict(features)
         n_before, n_after = len(np.unique(before)), len(np.unique(after))

@@ -1,7 +1,7 @@
 """Folders of small images, and the command line as a function."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,14 @@ from skscan.cli import app
 
 N_CLUSTERS = 4
 QUICK = ["--effort", "fast", "--backbone", "pixels", "--quiet"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the cache of the command out of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKSCAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from skscan.cli.cache import cache_folder
+
 SKSCAN = [sys.executable, "-m", "skscan"]
 QUICK = ["--effort", "fast", "--backbone", "pixels", "--quiet"]
 HEAVY = ("torch", "timm", "torchvision", "sklearn", "scipy", "pandas")
@@ -120,7 +122,7 @@ def test_ctrl_c_ends_within_a_second(shared_digits, tmp_path, stage, options, wh
     said = (seen + process.stderr.read()).decode()
     assert exit_code == 130, said
     assert seconds < 1.0
-    assert "interrupted: Nothing was written." in said
+    assert "interrupted: No results were written." in said
     assert "Traceback" not in said
     assert "KeyboardInterrupt" not in said
 
@@ -161,12 +163,13 @@ def is_alive(pid):
     return not (os.path.exists(status) and " Z " in open(status).read())  # no zombie
 
 
-def test_a_killed_run_goes_on_from_its_features(digits_folder, tmp_path):
+def test_a_killed_run_goes_on_from_its_features(digits_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKSCAN_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "out"
     arguments = ["cluster", digits_folder, "-k", "4", "-o", out, "--effort", "best"]
     process = start([*arguments, "--backbone", "pixels"], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(out.glob("cache/**/_fit_extract/*/output.pkl")):
+    while not list(cache_folder().glob("**/_fit_extract/*/output.pkl")):
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -1,0 +1,36 @@
+"""Where the command keeps finished stages, so that a run that ended early loses none of them.
+
+The folder belongs to the user alone (cached results are Python pickles): results folders, which
+are passed around, hold none.
+"""
+
+import os
+import time
+from pathlib import Path
+
+_SIZE_LIMIT = "4G"
+
+
+def cache_folder() -> Path:
+    """Return the folder: SKSCAN_CACHE, or ``skscan`` in the user's cache folder."""
+    if os.environ.get("SKSCAN_CACHE"):
+        return Path(os.environ["SKSCAN_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skscan"
+
+
+def has_features_since(started: float) -> bool:
+    """Return whether features were put into the cache after `started` (``time.time()``)."""
+    results = cache_folder().glob("**/_fit_extract/*/output.pkl")
+    return any(path.stat().st_mtime >= started for path in results)
+
+
+def now() -> float:
+    """Return the time as files have it, rounded down to the coarsest clock of a disk."""
+    return time.time() // 2 * 2
+
+
+def prune_cache() -> None:
+    """Drop the results that were not used for longest, down to 4 GiB."""
+    from joblib import Memory
+
+    Memory(cache_folder(), verbose=0).reduce_size(bytes_limit=_SIZE_LIMIT)
