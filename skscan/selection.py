@@ -156,11 +156,11 @@ def agreement_of_criteria(
     features: NDArray[np.float32],
     embedding: NDArray[np.floating],
 ) -> NDArray[np.floating]:
-    """Score partitions by the ranks that several criteria give them, added up.
+    """Score partitions by the standard scores that several criteria give them, added up.
 
     Modularity and neighbor information look at the graph of the nearest neighbors, silhouettes at
-    distances among the features and, with half the weight, among the eigenvectors of the graph.
-    Each criterion fails on some sets; their sum fails on few.
+    distances among the features and among the eigenvectors of the graph. Each criterion fails on
+    some sets; their sum fails on few.
 
     Parameters
     ----------
@@ -176,16 +176,19 @@ def agreement_of_criteria(
     scores : ndarray of shape (n_partitions,)
         Larger is better.
     """
-    from scipy.stats import rankdata
-
     nearest, near = symmetric_affinity(table, 3), symmetric_affinity(table, 5)
-    weighted_criteria = [
-        (1.0, [modularity(labels, nearest) for labels in partitions]),
-        (1.0, [neighbor_information(labels, near) for labels in partitions]),
-        (1.0, [silhouette_to_centers(labels, features) for labels in partitions]),
-        (0.5, [silhouette_to_centers(labels, embedding) for labels in partitions]),
-    ]
-    return np.sum([weight * rankdata(values) for weight, values in weighted_criteria], axis=0)
+    criteria = (
+        [modularity(labels, nearest) for labels in partitions],
+        [neighbor_information(labels, near) for labels in partitions],
+        [silhouette_to_centers(labels, features) for labels in partitions],
+        [silhouette_to_centers(labels, embedding) for labels in partitions],
+    )
+    return np.sum([_standard_scores(np.array(values)) for values in criteria], axis=0)
+
+
+def _standard_scores(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    spread = values.std()
+    return (values - values.mean()) / spread if spread > 1e-9 else np.zeros_like(values)
 
 
 def lowest_scan_loss(
