@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -25,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory, validate_dat
 from skscan._device import resolve_device
 from skscan._features import extract_features, fit_extractor
 from skscan._progress import announce
+from skscan.exceptions import SkscanWarning
 from skscan.images import SkippedImage, as_collection, is_feature_matrix
 from skscan.neighbors import NeighborMiner
 from skscan.parts import PARTS, default_part, inherit_settings
@@ -357,12 +359,22 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 
         probabilities = self.heads_.predict_proba(Z, self.best_head_)
         prototypes = prototype_indices(Z, probabilities)
+        self._warn_of_empty_clusters(int((prototypes < 0).sum()))
         rows = np.flatnonzero(read)
         self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
         self.probabilities_ = _with_gaps(probabilities, read)
         self.labels_ = _labels(self.probabilities_)
         self.neighbors_ = _graph_with_gaps(graph, read)
         return _with_gaps(Z, read)
+
+    def _warn_of_empty_clusters(self, n_empty: int) -> None:
+        if n_empty:
+            warnings.warn(
+                f"{n_empty} of n_clusters={self.n_clusters} clusters are empty; "
+                f"{self.n_clusters - n_empty} or fewer fit these samples.",
+                SkscanWarning,
+                stacklevel=4,
+            )
 
     def _self_label(
         self, Z: np.ndarray, graph: csr_matrix, random_state: np.random.RandomState

@@ -18,6 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skscan import ClusterTrainer, FeatureScaler, NeighborMiner, SCANClusterer, SelfLabelTrainer
+from skscan.exceptions import SkscanWarning
 from skscan.metrics import clustering_accuracy
 
 
@@ -359,6 +360,10 @@ class TestEdgeCases:
             clusterer = SCANClusterer(2, effort="fast", random_state=0).fit(X)
         assert np.isfinite(clusterer.probabilities_).all()
         assert len(set(clusterer.labels_)) == 1
+
+    def test_empty_clusters_are_told(self):
+        with pytest.warns(SkscanWarning, match="1 of n_clusters=2 clusters are empty"):
+            SCANClusterer(2, effort="fast", random_state=0).fit(np.ones((30, 5)))
 
     def test_constant_columns(self, few):
         X, y = few

@@ -60,6 +60,7 @@ def cluster(
             "-o",
             "--out",
             metavar="OUT",
+            parser=options.place,
             help="The results folder. Results of an earlier run in it are replaced.  "
             "[default: the name of FOLDER, with -clusters]",
         ),

@@ -11,7 +11,7 @@ from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.features import describe_extractor, extractor_from_options
 from skscan.cli.inputs import find_images
 from skscan.cli.reporting import reports_errors
-from skscan.cli.tables import open_table, replaced_atomically, write_table
+from skscan.cli.tables import check_output_file, open_table, replaced_atomically, write_table
 from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def extract(
     """
     if output.suffix not in (".npy", ".npz"):
         raise WrongUse(f"-o {output}: the name must end in .npy or .npz")
+    check_output_file(output)
     started = time.perf_counter()
     paths = find_images(folder)
     extractor = extractor_from_options(

@@ -30,6 +30,8 @@ def find_images(source: Path, *, results: Path | None = None) -> list[str]:
     """
     if not source.exists():
         raise WrongUse(f"no such folder or zip: {source}")
+    if results is not None and source.is_dir():
+        _check_apart(source, results)
     from skscan.images import list_images
 
     try:
@@ -46,6 +48,15 @@ def find_images(source: Path, *, results: Path | None = None) -> list[str]:
     if not images:
         raise WrongUse(f"no image in {source}")
     return images
+
+
+def _check_apart(source: Path, results: Path) -> None:
+    """Refuse a results folder that is, or holds, the images."""
+    if source.resolve().is_relative_to(results.resolve()):
+        raise WrongUse(
+            f"OUT {escaped(str(results))} must not be, or contain, the folder of images "
+            f"{escaped(str(source))}"
+        )
 
 
 class _ResultsFolders:

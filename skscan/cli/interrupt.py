@@ -24,6 +24,12 @@ def _nothing() -> str:
 
 _kept: Callable[[], str] = _nothing
 _said = threading.Lock()
+_happened = threading.Event()
+
+
+def happened() -> bool:
+    """Return whether Ctrl-C was pressed; compiled code may turn it into some other error."""
+    return _happened.wait(0.05)
 
 
 def keep(what_is_kept: Callable[[], str]) -> None:
@@ -66,6 +72,7 @@ def ends_within_a_second() -> Iterator[None]:
 def _watch(read_end: int) -> None:
     while signals := os.read(read_end, 1):
         if signals[0] == signal.SIGINT:
+            _happened.set()
             threading.Event().wait(_SECONDS_FOR_THE_POLITE_WAY)
             say_what_is_kept()
             leave_now()

@@ -53,12 +53,22 @@ def jobs(text: str) -> int:
     return whole_number(1)(text)
 
 
+def place(text: str) -> Path:
+    """Parse a path; an empty one, say of a variable that is not set, would mean this folder."""
+    if not text:
+        raise typer.BadParameter("got an empty name, takes a path; '.' is the current folder")
+    return Path(text)
+
+
 ImagesArgument = Annotated[
     Path,
-    typer.Argument(metavar="FOLDER", help="A folder of images, with sub-folders, or a zip."),
+    typer.Argument(
+        metavar="FOLDER", parser=place, help="A folder of images, with sub-folders, or a zip."
+    ),
 ]
 ResultsArgument = Annotated[
-    Path, typer.Argument(metavar="OUT", help="The results folder of `skscan cluster`.")
+    Path,
+    typer.Argument(metavar="OUT", parser=place, help="The results folder of `skscan cluster`."),
 ]
 Backbone = Annotated[
     str,
@@ -84,7 +94,7 @@ ImageSize = Annotated[
     typer.Option(
         "--image-size",
         metavar="N",
-        parser=whole_number(16),
+        parser=whole_number(16, 1024),
         help="Side in pixels at which the backbone sees the images.",
     ),
 ]

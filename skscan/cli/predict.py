@@ -12,7 +12,7 @@ from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.inputs import find_images
 from skscan.cli.reporting import reports_errors
 from skscan.cli.results import CLUSTERS_HEADER, MODEL, SKIPPED_HEADER, is_results_folder
-from skscan.cli.tables import open_table, replaced_atomically, write_table
+from skscan.cli.tables import check_output_file, open_table, replaced_atomically, write_table
 from skscan.cli.terminal import (
     escaped,
     note,
@@ -38,7 +38,10 @@ EXAMPLES = """Examples:
 def predict(
     out: options.ResultsArgument,
     folder: Annotated[
-        Path, typer.Argument(metavar="NEWFOLDER", help="A folder of new images, or a zip.")
+        Path,
+        typer.Argument(
+            metavar="NEWFOLDER", parser=options.place, help="A folder of new images, or a zip."
+        ),
     ],
     csv: Annotated[
         Path | None,
@@ -61,6 +64,8 @@ def predict(
 
     The table has the columns path, cluster, confidence and second_cluster.
     """
+    if csv is not None:
+        check_output_file(csv)
     started = time.perf_counter()
     paths = find_images(folder, results=out)
     clusterer = load_model(out)

@@ -35,6 +35,9 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             interrupt.say_what_is_kept()
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
+            if interrupt.happened():
+                interrupt.say_what_is_kept()
+                raise typer.Exit(INTERRUPTED) from None
             if debug:
                 traceback.print_exc()
             print(f"error: {explain(error)}", file=sys.stderr)

@@ -31,6 +31,20 @@ def open_table(path: Path) -> TextIO:
     return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
+def check_output_file(path: Path) -> None:
+    """Refuse a place where no file can be, before any work is done for it.
+
+    Raises
+    ------
+    WrongUse
+        If `path` is a folder, or would lie in one that does not exist.
+    """
+    if path.is_dir():
+        raise WrongUse(f"-o {path} is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise WrongUse(f"-o {path}: there is no folder {path.parent}")
+
+
 @contextmanager
 def replaced_atomically(path: Path) -> Iterator[Path]:
     """Give a path to write to that takes the place of `path` when all went well.

@@ -118,5 +118,14 @@ def _check_range(pixels: np.ndarray) -> None:
     if low < -_TOLERANCE or high > 1 + _TOLERANCE:
         raise ImageReadError(
             f"float pixels go from {low:g} to {high:g}; taken are 0..1. "
-            f"Scale them first, for instance with (images - {low:g}) / {high - low:g}"
+            f"Scale them first, for instance {_advice(low, high)}"
         )
+
+
+def _advice(low: float, high: float) -> str:
+    """Suggest a scaling that would be the same for every batch of images."""
+    if low >= 0 and high <= 255:
+        return "images / 255, or give them as uint8"
+    if low >= -1 and high <= 1:
+        return "(images + 1) / 2"
+    return "by the range that the images were made with"

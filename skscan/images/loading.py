@@ -1,8 +1,9 @@
 """Images as batches, decoded ahead of whoever uses them.
 
-Files are decoded by worker processes, images in memory by threads (Pillow lets go of the
-interpreter lock while it resizes, so nothing has to be copied to another process), and a data set's
-own code runs where it was called from. Whoever does the work, the batches are the same.
+Large files are decoded by worker processes; small ones and images in memory by threads (Pillow lets
+go of the interpreter lock while it decodes and resizes, so nothing has to be copied to another
+process); a data set's own code runs where it was called from. Whoever does the work, the batches are
+the same.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ import shutil
 
 import pytest
 
+from skscan import PixelFeatureExtractor
+
 QUICK = ["--effort", "fast", "--backbone", "pixels", "--quiet"]
 
 
@@ -138,3 +140,39 @@ def test_damaged_model(skscan, shared_digits, results, tmp_path, command):
             file.write_bytes(file.read_bytes()[:20])
     arguments = [out, shared_digits] if command == "predict" else [out]
     assert_one_line_error(skscan(command, *arguments), 1, "model")
+
+
+@pytest.mark.parametrize("command", ["predict", "extract"])
+def test_a_place_for_no_file_is_refused_before_any_work(
+    skscan, results, shared_digits, tmp_path, monkeypatch, command
+):
+    monkeypatch.setattr(PixelFeatureExtractor, "extract", lambda *_: pytest.fail("work began"))
+    (tmp_path / "folder.npy").mkdir()
+    arguments = [results, shared_digits] if command == "predict" else [shared_digits]
+    for place in (tmp_path / "missing" / "file.npy", tmp_path / "folder.npy"):
+        run = skscan(command, *arguments, "-o", place)
+        assert run.exit_code == 2
+        assert str(place) in run.stderr
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "many"])
+def test_wrong_number_of_jobs(skscan, shared_digits, tmp_path, value):
+    run = skscan("cluster", shared_digits, "-k", 4, "-o", tmp_path / "out", "--jobs", value)
+    assert run.exit_code == 2
+    assert value in run.stderr
+
+
+@pytest.mark.parametrize("out", ["", ".", "photos", "photos/.."])
+def test_results_must_not_hold_the_images(skscan, shared_digits, tmp_path, monkeypatch, out):
+    shutil.copytree(shared_digits, tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    run = skscan("cluster", "photos", "-k", 4, "-o", out, *QUICK)
+    assert run.exit_code == 2
+    assert "empty name" in run.stderr if out == "" else "must not be, or contain" in run.stderr
+
+
+def test_an_empty_folder_name_is_not_the_current_folder(skscan, digits_folder, monkeypatch):
+    monkeypatch.chdir(digits_folder)
+    run = skscan("cluster", "", "-k", 4)
+    assert run.exit_code == 2
+    assert "empty name" in run.stderr
