@@ -16,9 +16,9 @@ __all__ = [
     "ScanLossValues",
     "agreement_of_criteria",
     "head_with_best_evidence",
-    "lowest_scan_loss",
     "modularity",
     "neighbor_information",
+    "scan_losses_of_heads",
     "scan_selection_loss",
     "silhouette_to_centers",
     "size_evenness",
@@ -152,19 +152,22 @@ def size_evenness(labels: NDArray[np.integer], n_clusters: int) -> float:
 
 def agreement_of_criteria(
     partitions: Sequence[NDArray[np.integer]],
+    scan_losses: Sequence[float],
     table: NDArray[np.integer],
     features: NDArray[np.float32],
     embedding: NDArray[np.floating],
 ) -> NDArray[np.floating]:
-    """Score partitions by the standard scores that several criteria give them, added up.
+    """Score partitions by the ranks that several criteria give them, added up.
 
-    Modularity and neighbor information look at the graph of the nearest neighbors, silhouettes at
-    distances among the features and among the eigenvectors of the graph. Each criterion fails on
-    some sets; their sum fails on few.
+    Modularity, neighbor information and, with half the weight, the SCAN loss look at the graph of
+    the nearest neighbors; silhouettes at distances among the features and, with half the weight,
+    among the eigenvectors of the graph. Each criterion fails on some sets; their sum fails on few.
 
     Parameters
     ----------
     partitions : sequence of int ndarrays of shape (n_samples,)
+    scan_losses : sequence of float
+        SCAN loss, with entropy weight 1, of the head that made each partition.
     table : int ndarray of shape (n_samples, width)
         Neighbors, nearest first.
     features : ndarray of shape (n_samples, n_features)
@@ -176,38 +179,35 @@ def agreement_of_criteria(
     scores : ndarray of shape (n_partitions,)
         Larger is better.
     """
+    from scipy.stats import rankdata
+
     nearest, near = symmetric_affinity(table, 3), symmetric_affinity(table, 5)
-    criteria = (
-        [modularity(labels, nearest) for labels in partitions],
-        [neighbor_information(labels, near) for labels in partitions],
-        [silhouette_to_centers(labels, features) for labels in partitions],
-        [silhouette_to_centers(labels, embedding) for labels in partitions],
-    )
-    return np.sum([_standard_scores(np.array(values)) for values in criteria], axis=0)
+    weighted_criteria = [
+        (1.0, [modularity(labels, nearest) for labels in partitions]),
+        (1.0, [neighbor_information(labels, near) for labels in partitions]),
+        (0.5, [-loss for loss in scan_losses]),
+        (1.0, [silhouette_to_centers(labels, features) for labels in partitions]),
+        (0.5, [silhouette_to_centers(labels, embedding) for labels in partitions]),
+    ]
+    return np.sum([weight * rankdata(values) for weight, values in weighted_criteria], axis=0)
 
 
-def _standard_scores(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    spread = values.std()
-    return (values - values.mean()) / spread if spread > 1e-9 else np.zeros_like(values)
-
-
-def lowest_scan_loss(
+def scan_losses_of_heads(
     heads: LinearHeads,
-    candidates: Sequence[int],
     features: NDArray[np.float32],
     table: NDArray[np.integer],
     entropy_weight: float = 1.0,
-) -> int:
-    """Return the candidate with the lowest SCAN loss; the paper's rule with entropy weight 1.
+) -> NDArray[np.floating]:
+    """Return the SCAN loss of each head; its minimum, with weight 1, is the paper's pick.
 
     The loss is taken over each sample, itself and its five nearest neighbors.
     """
     near = table[:, :SELECTION_NEIGHBORS]
     losses = [
         scan_selection_loss(heads.predict_proba(features, head), near, entropy_weight).total
-        for head in candidates
+        for head in range(len(heads))
     ]
-    return int(candidates[int(np.argmin(losses))])
+    return np.array(losses)
 
 
 def head_with_best_evidence(
@@ -244,13 +244,14 @@ def head_with_best_evidence(
     head : int
     """
     partitions = [heads.predict(features, head) for head in range(len(heads))]
+    losses = scan_losses_of_heads(heads, features, table)
     n_used = np.array([len(np.unique(labels)) for labels in partitions])
     full = np.flatnonzero(n_used == n_used.max())
     kinds = np.asarray(priors)[full]
 
     def best_first(candidates: NDArray[np.integer]) -> NDArray[np.integer]:
         considered = [partitions[head] for head in candidates]
-        scores = agreement_of_criteria(considered, table, features, embedding)
+        scores = agreement_of_criteria(considered, losses[candidates], table, features, embedding)
         return candidates[np.argsort(-scores, kind="stable")]
 
     balanced, estimated = full[kinds == "balanced"], full[kinds == "estimated"]
@@ -258,7 +259,8 @@ def head_with_best_evidence(
         credible = best_first(estimated)[: max(len(estimated) // 2, 1)]
         evenness = [size_evenness(partitions[head], heads.n_clusters) for head in credible]
         if max(evenness) >= EVEN_SIZES:
-            return lowest_scan_loss(heads, balanced, features, table, entropy_weight)
+            as_trained = scan_losses_of_heads(heads, features, table, entropy_weight)
+            return int(balanced[np.argmin(as_trained[balanced])])
     others = full[kinds != "balanced"]
     return int(best_first(others if len(others) else full)[0])
 

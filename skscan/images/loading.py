@@ -2,8 +2,8 @@
 
 Large files are decoded by worker processes; small ones and images in memory by threads (Pillow lets
 go of the interpreter lock while it decodes and resizes, so nothing has to be copied to another
-process); a data set's own code runs where it was called from. Whoever does the work, the batches are
-the same.
+process); a data set's own code runs where it was called from. Whoever does the work, the batches
+are the same.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from skscan._progress import progress
 from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
-from skscan.selection import head_with_best_evidence, lowest_scan_loss
+from skscan.selection import head_with_best_evidence, scan_losses_of_heads
 from skscan.training.spectral import unit_rows
 from skscan.training.starts import START_KINDS, Start, StartMaker
 
@@ -252,7 +252,7 @@ class ClusterTrainer(BaseEstimator):
                 scaled, table, n_clusters, starts, plan, random_state, device, verbose
             )
             if self.selection == "scan_loss":
-                best = lowest_scan_loss(heads, range(self.n_heads), scaled, table)
+                best = int(scan_losses_of_heads(heads, scaled, table).argmin())
             else:
                 best = head_with_best_evidence(
                     heads,
