@@ -21,8 +21,8 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 class PixelFeatureExtractor(ImageFeatureExtractor):
     """Turn images into the pixels of a small version of each.
 
-    Fit for small, centred, simple images such as scanned digits, where it is better and a hundred
-    times faster than a network trained on photographs; photographs are sorted by colour and layout
+    Fit for small, centred, simple images such as scanned digits, where it is better and much
+    faster than a network trained on photographs; photographs are sorted by colour and layout
     at most. Nothing is learned from the images, so `transform` works without `fit`.
 
     Parameters
