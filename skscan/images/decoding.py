@@ -120,6 +120,8 @@ def decode(stream: IO[bytes], min_side: int | None = None, name: str = "") -> Im
     except ImageReadError:
         raise
     except Exception as error:
+        if not has_image_extension(name):  # a text file may begin like a picture
+            raise ImageReadError(_why_unidentified(header, name)) from error
         raise ImageReadError(f"damaged ({_message(error)})") from error
     if image is None:
         raise ImageReadError(_why_unidentified(header, name))

@@ -249,3 +249,11 @@ def test_damaged_files_raise_nothing_else(seed):
 )
 def test_extensions(name, expected):
     assert has_image_extension(name) is expected
+
+
+@pytest.mark.parametrize("content", [b"{}", b"hi", b"BM, a text about cars"])
+def test_a_short_text_is_not_called_damaged(tmp_path, content):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(ImageReadError, match=r"not an image \(\*\.txt\)"):
+        read_file(str(path))
