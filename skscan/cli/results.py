@@ -29,6 +29,7 @@ CLUSTERS_HEADER = ("path", "cluster", "confidence", "second_cluster")
 SKIPPED_HEADER = ("path", "reason")
 _FORMAT = "skscan results"
 _STAGING = ".skscan-partial"
+_WRITER = "process"
 
 
 def is_results_folder(folder: Path) -> bool:
@@ -70,9 +71,23 @@ class ResultsFolder:
             self._refuse_foreign_content()
         self._created = [] if existed else _missing_folders(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._refuse_running_writer()
         shutil.rmtree(self.staging, ignore_errors=True)  # left by a run that was killed
         self.staging.mkdir()
+        (self.staging / _WRITER).write_text(str(os.getpid()))
         return self
+
+    def _refuse_running_writer(self) -> None:
+        """Refuse a folder that another process is writing results for at this moment."""
+        try:
+            writer = int((self.staging / _WRITER).read_text())
+        except (OSError, ValueError):
+            return
+        if writer != os.getpid() and _is_running(writer):
+            raise WrongUse(
+                f"another run of skscan (process {writer}) is writing to {self.folder}; "
+                "wait for it, or choose another folder with -o"
+            )
 
     def _refuse_foreign_content(self) -> None:
         self.has_earlier_results = is_results_folder(self.folder)
@@ -130,6 +145,18 @@ class ResultsFolder:
                 old.unlink()
         for name in new:
             os.replace(staged / name, target / name)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # elsewhere, signal 0 is no harmless question
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _missing_folders(folder: Path) -> list[Path]:

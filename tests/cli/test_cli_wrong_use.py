@@ -176,3 +176,15 @@ def test_an_empty_folder_name_is_not_the_current_folder(skscan, digits_folder, m
     run = skscan("cluster", "", "-k", 4)
     assert run.exit_code == 2
     assert "empty name" in run.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_two_runs_do_not_write_to_one_folder(skscan, shared_digits, tmp_path):
+    staging = tmp_path / "out" / ".skscan-partial"
+    staging.mkdir(parents=True)
+    (staging / "process").write_text(str(os.getppid()))
+    arguments = ["cluster", shared_digits, "-k", 4, "-o", tmp_path / "out", *QUICK]
+    assert_one_line_error(skscan(*arguments), 2, "another run", str(os.getppid()))
+    (staging / "process").write_text("4194305")  # no process has this number
+    assert skscan(*arguments).exit_code == 0
+    assert not staging.exists()
