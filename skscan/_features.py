@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import joblib
@@ -11,6 +14,7 @@ from joblib import Memory
 from sklearn.utils import check_array
 
 from skscan import __version__
+from skscan.exceptions import SkscanWarning
 from skscan.images import ImageCollection, SkippedImage
 
 # these change how the features are computed, not what they are
@@ -48,11 +52,42 @@ def fit_extractor(
     if memory.location is None:
         return _fit_extract(None, extractor, images, X)
     cached = memory.cache(_fit_extract, ignore=["extractor", "images", "X"])
-    fitted, features, skipped = cached(_key(extractor, images), extractor, images, X)
+    with tells_of_a_failing_cache(memory):
+        fitted, features, skipped = cached(_key(extractor, images), extractor, images, X)
     if fitted is not extractor and hasattr(fitted, "set_params"):
         own = extractor.get_params(deep=False)
         fitted.set_params(**{name: own[name] for name in _IRRELEVANT & own.keys()})
     return fitted, features, skipped
+
+
+@contextmanager
+def tells_of_a_failing_cache(memory: Memory) -> Iterator[None]:
+    """Put joblib's warning that a result could not be written into the user's words.
+
+    Parameters
+    ----------
+    memory : joblib.Memory
+        The cache in use.
+    """
+    if memory.location is None:
+        yield
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        if "Unable to cache to disk" not in str(warning.message):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+            continue
+        reason = str(warning.message).split("Exception: ")[-1].strip(" .")
+        warnings.warn(
+            f"A result could not be kept in memory={memory.location!r} ({reason}); nothing else "
+            "is lost. Make room there, or choose another place.",
+            SkscanWarning,
+            stacklevel=4,
+        )
 
 
 def extract_features(extractor: Any, images: ImageCollection, X: Any) -> Extraction:

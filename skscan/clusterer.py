@@ -24,7 +24,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
 
 from skscan._device import resolve_device
-from skscan._features import extract_features, fit_extractor
+from skscan._features import extract_features, fit_extractor, tells_of_a_failing_cache
 from skscan._progress import announce
 from skscan.exceptions import SkscanWarning
 from skscan.images import SkippedImage, as_collection, is_feature_matrix
@@ -334,11 +334,15 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             )
         with self._stage("scaling"):
             scaler = self._part("feature_scaler", random_state)
-            self.feature_scaler_, Z = memory.cache(_fit_transform)(scaler, _rows(features, read))
+            with tells_of_a_failing_cache(memory):
+                self.feature_scaler_, Z = memory.cache(_fit_transform)(
+                    scaler, _rows(features, read)
+                )
             Z = np.ascontiguousarray(Z, dtype=np.float32)
         with self._stage("mining"):
             miner = self._part("neighbor_miner", random_state)
-            graph = memory.cache(_fit_transform)(miner, Z)[1]
+            with tells_of_a_failing_cache(memory):
+                graph = memory.cache(_fit_transform)(miner, Z)[1]
         with self._stage("clustering"):
             trainer = self._part("cluster_trainer", random_state)
             result = trainer.train(

@@ -267,6 +267,16 @@ class TestMemory:
         assert files
         assert sorted(tmp_path.rglob("output.pkl")) == files
 
+    def test_a_full_disk_costs_only_the_cache(self, few, small, tmp_path, monkeypatch):
+        def full(*arguments, **options):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("joblib.numpy_pickle.dump", full)
+        clusterer = clone(small).set_params(memory=str(tmp_path))
+        with pytest.warns(SkscanWarning, match=r"memory=.*No space left on device"):
+            labels = clusterer.fit(few[0]).labels_
+        np.testing.assert_array_equal(labels, small.labels_)
+
 
 class TestBadInput:
     """What users get for input that cannot work."""

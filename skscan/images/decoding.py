@@ -69,7 +69,10 @@ def read_file(path: str, min_side: int | None = None) -> Image.Image:
     """
     try:
         # A pipe or device would block or never end, so it is not even opened.
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise ImageReadError("a folder, whose images cannot be listed")
+        if not stat.S_ISREG(mode):
             raise ImageReadError("not a regular file")
         with open(path, "rb") as stream:
             return decode(stream, min_side, path)

@@ -94,6 +94,7 @@ def _walk(root: str) -> Iterator[str]:
                 SkscanWarning,
                 stacklevel=3,
             )
+            yield folder  # stands for its images, and is skipped with a reason as they would be
             continue
         yield from (entry.path for entry in entries if _is_file_or_broken_link(entry))
         # Links come off the stack last: a folder that is also linked to keeps its own name.

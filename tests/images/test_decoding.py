@@ -210,7 +210,8 @@ def test_file_errors_have_reasons(tmp_path, monkeypatch):
         return caught.value.reason
 
     assert reason(tmp_path / "missing.png") == "file not found"
-    assert reason(tmp_path) == "not a regular file"
+    assert reason(tmp_path) == "a folder, whose images cannot be listed"
+    assert reason("/dev/null") == "not a regular file"
     link = tmp_path / "link.png"
     link.symlink_to(tmp_path / "missing.png")
     assert reason(link) == "broken link"

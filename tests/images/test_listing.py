@@ -102,7 +102,7 @@ def test_pipes_are_no_images(photo_folder):
     assert list_images(photo_folder) == expected
 
 
-def test_unreadable_sub_folder_is_reported_and_left_out(photo_folder, monkeypatch):
+def test_unreadable_sub_folder_is_reported_and_stands_for_its_images(photo_folder, monkeypatch):
     scandir = os.scandir
 
     def deny_one(folder):
@@ -113,7 +113,9 @@ def test_unreadable_sub_folder_is_reported_and_left_out(photo_folder, monkeypatc
     monkeypatch.setattr(os, "scandir", deny_one)
     with pytest.warns(SkscanWarning, match=r"class 1.*Permission denied.*left out"):
         listed = list_images(photo_folder)
-    assert {Path(path).parent.name for path in listed} == {"class 0"}
+    images = [path for path in listed if Path(path).is_file()]
+    assert {Path(path).parent.name for path in images} == {"class 0"}
+    assert set(listed) - set(images) == {str(photo_folder / "class 1")}
     with pytest.raises(ValueError, match="cannot read folder"):
         list_images(photo_folder / "class 1")
 
