@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory, validate_dat
 
 from skscan._device import resolve_device
 from skscan._features import extract_features, fit_extractor, tells_of_a_failing_cache
+from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
 from skscan.exceptions import SkscanWarning
 from skscan.images import SkippedImage, as_collection, is_feature_matrix
@@ -253,8 +254,8 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             Rows sum to 1; NaN for an image that could not be read.
         """
         features, read = self._features(X)
-        Z = self.feature_scaler_.transform(_rows(features, read))
-        return _with_gaps(self.heads_.predict_proba(Z, self.best_head_), read)
+        Z = self.feature_scaler_.transform(rows_of(features, read))
+        return with_gaps(self.heads_.predict_proba(Z, self.best_head_), read)
 
     def transform(self, X: Any) -> np.ndarray:
         """Give the scaled features on which the heads work.
@@ -270,7 +271,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             Scaled features; NaN for an image that could not be read.
         """
         features, read = self._features(X)
-        return _with_gaps(self.feature_scaler_.transform(_rows(features, read)), read)
+        return with_gaps(self.feature_scaler_.transform(rows_of(features, read)), read)
 
     def score(self, X: Any, y: Any = None) -> float:
         """Judge the clusters without labels: higher is better.
@@ -293,7 +294,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             At most ``log(n_clusters)``.
         """
         features, read = self._features(X)
-        features = _rows(features, read)
+        features = rows_of(features, read)
         if len(features) < 2:
             raise ValueError(f"score needs at least 2 samples, got X with {len(features)}.")
         metric = "cosine" if features.shape[1] >= MIN_FEATURES_TO_NORMALIZE else "euclidean"
@@ -336,7 +337,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             scaler = self._part("feature_scaler", random_state)
             with tells_of_a_failing_cache(memory):
                 self.feature_scaler_, Z = memory.cache(_fit_transform)(
-                    scaler, _rows(features, read)
+                    scaler, rows_of(features, read)
                 )
             Z = np.ascontiguousarray(Z, dtype=np.float32)
         with self._stage("mining"):
@@ -366,10 +367,10 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         self._warn_of_empty_clusters(int((prototypes < 0).sum()))
         rows = np.flatnonzero(read)
         self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
-        self.probabilities_ = _with_gaps(probabilities, read)
+        self.probabilities_ = with_gaps(probabilities, read)
         self.labels_ = _labels(self.probabilities_)
-        self.neighbors_ = _graph_with_gaps(graph, read)
-        return _with_gaps(Z, read)
+        self.neighbors_ = graph_with_gaps(graph, read)
+        return with_gaps(Z, read)
 
     def _warn_of_empty_clusters(self, n_empty: int) -> None:
         if n_empty:
@@ -418,7 +419,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         self.n_features_in_ = features.shape[1]
         if hasattr(self, "feature_names_in_"):  # of an earlier fit on a table
             del self.feature_names_in_
-        return features, _readable(len(features), self.skipped_)
+        return features, readable_rows(len(features), self.skipped_)
 
     def _features(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Features of X by the fitted extractor and which rows could be read."""
@@ -438,7 +439,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
                 f"{self.n_features_in_} features; give such a matrix, or fit on images."
             )
         features, skipped = extract_features(self.feature_extractor_, images, X)
-        return features, _readable(len(features), skipped)
+        return features, readable_rows(len(features), skipped)
 
     def _part(self, name: str, random_state: np.random.RandomState | None) -> Any:
         current = getattr(self, name)
@@ -460,38 +461,6 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 def _fit_transform(transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
     output = transformer.fit_transform(X)
     return transformer, output
-
-
-def _readable(n_samples: int, skipped: list) -> np.ndarray:
-    read = np.ones(n_samples, dtype=bool)
-    read[[image.index for image in skipped]] = False
-    return read
-
-
-def _rows(features: np.ndarray, read: np.ndarray) -> np.ndarray:
-    """Rows of readable samples; no copy when that is all of them."""
-    return features if read.all() else features[read]
-
-
-def _with_gaps(values: np.ndarray, read: np.ndarray) -> np.ndarray:
-    """Put the rows of readable samples where they belong, NaN elsewhere."""
-    if read.all():
-        return values
-    filled = np.full((len(read), *values.shape[1:]), np.nan, dtype=values.dtype)
-    filled[read] = values
-    return filled
-
-
-def _graph_with_gaps(graph: csr_matrix, read: np.ndarray) -> csr_matrix:
-    """Give unreadable samples empty rows and columns."""
-    if read.all():
-        return graph
-    rows = np.flatnonzero(read)
-    pairs = graph.tocoo()
-    indptr = np.zeros(len(read) + 1, dtype=graph.indptr.dtype)
-    indptr[rows + 1] = np.diff(graph.indptr)
-    indptr = np.cumsum(indptr, dtype=graph.indptr.dtype)
-    return csr_matrix((graph.data, rows[pairs.col], indptr), shape=(len(read), len(read)))
 
 
 def _labels(probabilities: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ LAYERS = [
     {"cli", "demo", "__main__"},
     {"report"},
     {"clusterer", "persistence"},
-    {"parts", "_features"},
+    {"parts", "_features", "_gaps"},
     {"extractors", "training", "neighbors", "scaling"},
     {"selection", "metrics", "graph", "prototypes"},
     {"networks", "images"},

@@ -1,0 +1,43 @@
+"""Rows of samples that could not be read: left out of the work, kept in the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from skscan.images import SkippedImage
+
+
+def readable_rows(n_samples: int, skipped: Sequence[SkippedImage]) -> np.ndarray:
+    """Return which of the samples could be read, bool of shape (n_samples,)."""
+    read = np.ones(n_samples, dtype=bool)
+    read[[image.index for image in skipped]] = False
+    return read
+
+
+def rows_of(features: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Return the rows of readable samples; no copy when that is all of them."""
+    return features if read.all() else features[read]
+
+
+def with_gaps(values: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Put the rows of readable samples where they belong, NaN elsewhere."""
+    if read.all():
+        return values
+    filled = np.full((len(read), *values.shape[1:]), np.nan, dtype=values.dtype)
+    filled[read] = values
+    return filled
+
+
+def graph_with_gaps(graph: csr_matrix, read: np.ndarray) -> csr_matrix:
+    """Give unreadable samples empty rows and columns."""
+    if read.all():
+        return graph
+    rows = np.flatnonzero(read)
+    pairs = graph.tocoo()
+    indptr = np.zeros(len(read) + 1, dtype=graph.indptr.dtype)
+    indptr[rows + 1] = np.diff(graph.indptr)
+    indptr = np.cumsum(indptr, dtype=graph.indptr.dtype)
+    return csr_matrix((graph.data, rows[pairs.col], indptr), shape=(len(read), len(read)))
