@@ -335,15 +335,11 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             )
         with self._stage("scaling"):
             scaler = self._part("feature_scaler", random_state)
-            with tells_of_a_failing_cache(memory):
-                self.feature_scaler_, Z = memory.cache(_fit_transform)(
-                    scaler, rows_of(features, read)
-                )
+            self.feature_scaler_, Z = _cached_fit_transform(memory, scaler, rows_of(features, read))
             Z = np.ascontiguousarray(Z, dtype=np.float32)
         with self._stage("mining"):
             miner = self._part("neighbor_miner", random_state)
-            with tells_of_a_failing_cache(memory):
-                graph = memory.cache(_fit_transform)(miner, Z)[1]
+            graph = _cached_fit_transform(memory, miner, Z)[1]
         with self._stage("clustering"):
             trainer = self._part("cluster_trainer", random_state)
             result = trainer.train(
@@ -461,6 +457,11 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
 def _fit_transform(transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
     output = transformer.fit_transform(X)
     return transformer, output
+
+
+def _cached_fit_transform(memory: Memory, transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
+    with tells_of_a_failing_cache(memory):
+        return memory.cache(_fit_transform)(transformer, X)
 
 
 def _labels(probabilities: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ __all__ = [
     "neighbor_information",
     "scan_losses_of_heads",
     "scan_selection_loss",
+    "scan_terms_of_heads",
     "silhouette_to_centers",
     "size_evenness",
 ]
@@ -192,22 +193,25 @@ def agreement_of_criteria(
     return np.sum([weight * rankdata(values) for weight, values in weighted_criteria], axis=0)
 
 
-def scan_losses_of_heads(
-    heads: LinearHeads,
-    features: NDArray[np.float32],
-    table: NDArray[np.integer],
-    entropy_weight: float = 1.0,
-) -> NDArray[np.floating]:
-    """Return the SCAN loss of each head; its minimum, with weight 1, is the paper's pick.
-
-    The loss is taken over each sample, itself and its five nearest neighbors.
-    """
+def scan_terms_of_heads(
+    heads: LinearHeads, features: NDArray[np.float32], table: NDArray[np.integer]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return consistency and entropy of each head, over each sample, itself and five neighbors."""
     near = table[:, :SELECTION_NEIGHBORS]
-    losses = [
-        scan_selection_loss(heads.predict_proba(features, head), near, entropy_weight).total
-        for head in range(len(heads))
+    terms = [
+        scan_selection_loss(heads.predict_proba(features, head), near) for head in range(len(heads))
     ]
-    return np.array(losses)
+    return np.array([term.consistency for term in terms]), np.array(
+        [term.entropy for term in terms]
+    )
+
+
+def scan_losses_of_heads(
+    heads: LinearHeads, features: NDArray[np.float32], table: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    """Return the SCAN loss of each head with entropy weight 1; its minimum is the paper's pick."""
+    consistency, entropy = scan_terms_of_heads(heads, features, table)
+    return consistency - entropy
 
 
 def head_with_best_evidence(
@@ -244,7 +248,8 @@ def head_with_best_evidence(
     head : int
     """
     partitions = [heads.predict(features, head) for head in range(len(heads))]
-    losses = scan_losses_of_heads(heads, features, table)
+    consistency, entropy = scan_terms_of_heads(heads, features, table)
+    losses = consistency - entropy
     n_used = np.array([len(np.unique(labels)) for labels in partitions])
     full = np.flatnonzero(n_used == n_used.max())
     kinds = np.asarray(priors)[full]
@@ -259,8 +264,8 @@ def head_with_best_evidence(
         credible = best_first(estimated)[: max(len(estimated) // 2, 1)]
         evenness = [size_evenness(partitions[head], heads.n_clusters) for head in credible]
         if max(evenness) >= EVEN_SIZES:
-            as_trained = scan_losses_of_heads(heads, features, table, entropy_weight)
-            return int(balanced[np.argmin(as_trained[balanced])])
+            as_trained = consistency[balanced] - entropy_weight * entropy[balanced]
+            return int(balanced[np.argmin(as_trained)])
     others = full[kinds != "balanced"]
     return int(best_first(others if len(others) else full)[0])
 
