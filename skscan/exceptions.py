@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 __all__ = [
+    "CheckpointError",
+    "CheckpointMismatchError",
     "ImageReadError",
     "ImagesNotFoundError",
     "ModelFileError",
     "ModelUnavailableError",
     "SkippedImagesWarning",
     "SkscanWarning",
+    "TrainingDivergedError",
 ]
 
 
@@ -51,3 +54,15 @@ class ModelUnavailableError(RuntimeError):
 
 class ModelFileError(ValueError):
     """A file of weights is missing, damaged, unsafe or made for another network."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint of a training run is damaged or cannot be used."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """A checkpoint belongs to a run with other data, parameters or code."""
+
+
+class TrainingDivergedError(ArithmeticError):
+    """A loss became infinite or no number."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from importlib import import_module
 from numbers import Integral, Real
@@ -23,11 +22,11 @@ from joblib import Memory
 from scipy.sparse import csr_matrix, issparse
 
 import skscan
+from skscan._files import TEMPORARY_PREFIX, write_atomically
 from skscan.exceptions import ModelFileError
 
 FORMAT_VERSION = 1
 _MODEL_FILE = "model.json"
-_TEMPORARY_PREFIX = ".skscan-"
 
 #: Classes of this library that may stand in a model file, by name.
 _CLASSES = {
@@ -99,9 +98,9 @@ def save(estimator: Any, folder: str | os.PathLike) -> Path:
         "estimator": tree,
     }
     for name, (_, data) in files.items():
-        _write_atomically(folder / names[name], data)
+        write_atomically(folder / names[name], data)
     text = json.dumps(document, indent=1, allow_nan=False)
-    _write_atomically(folder / _MODEL_FILE, text.encode())
+    write_atomically(folder / _MODEL_FILE, text.encode())
     _remove_leftovers(folder, keep=set(names.values()))
     return folder
 
@@ -399,31 +398,9 @@ def _is_sklearn(value: Any) -> bool:
     return type(value).__module__.split(".")[0] == "sklearn"
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(".tmp", _TEMPORARY_PREFIX, path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets nobody else read
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a failed write does not say where
-        raise
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
-
-
 def _remove_leftovers(folder: Path, keep: set[str]) -> None:
     """Remove data files of an earlier model, or of a save that was killed."""
-    for pattern in ("arrays-*.safetensors", "sklearn*-*.skops", f"{_TEMPORARY_PREFIX}*.tmp"):
+    for pattern in ("arrays-*.safetensors", "sklearn*-*.skops", f"{TEMPORARY_PREFIX}*.tmp"):
         for path in folder.glob(pattern):
             if path.name not in keep:
                 path.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ LAYERS = [
     {"extractors", "training", "neighbors", "scaling"},
     {"selection", "metrics", "graph", "prototypes"},
     {"networks", "images"},
-    {"exceptions", "_progress", "_device", "_threads"},
+    {"exceptions", "_progress", "_device", "_files", "_threads"},
 ]
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skscan._files import allocate_array
 from skscan._progress import progress
 from skscan.exceptions import ImageReadError, SkippedImagesWarning
 from skscan.images import SkippedImage, as_collection, printable
@@ -135,7 +134,8 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         self._validate_params()
         images = as_collection(X)
         compute = self._compute()
-        features = _allocate(len(images), self._n_features_out)
+        shape = (len(images), self._n_features_out)
+        features = allocate_array(shape, np.float32, "features", _MAX_BYTES_IN_MEMORY)
         skipped: list[SkippedImage] = []
         bar = progress(
             total=len(images), desc="Extracting features", unit="img", verbose=self.verbose
@@ -172,27 +172,6 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
         return tags
-
-
-def _allocate(n_rows: int, n_features: int) -> np.ndarray:
-    """Make room for features: in memory, or in a nameless temporary file if there are many."""
-    n_bytes = 4 * n_rows * n_features
-    if n_bytes <= _MAX_BYTES_IN_MEMORY:
-        return np.empty((n_rows, n_features), dtype=np.float32)
-    with tempfile.TemporaryFile(prefix="skscan-") as file:
-        try:
-            # Reserved now: a full disk would later kill the process instead of raising an error.
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, n_bytes)
-            else:
-                file.truncate(n_bytes)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"no room for {n_bytes / 2**30:.1f} GiB of features in {tempfile.gettempdir()!r} "
-                f"({error.strerror}); set TMPDIR to a folder on a larger disk",
-            ) from error
-        return np.memmap(file, dtype=np.float32, mode="r+", shape=(n_rows, n_features))
 
 
 def _as_error(image: SkippedImage) -> ImageReadError:

@@ -1,0 +1,95 @@
+"""Files written in one step, and arrays too large for memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+__all__ = ["TEMPORARY_PREFIX", "allocate_array", "write_atomically"]
+
+TEMPORARY_PREFIX = ".skscan-"
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Write a file in one step: whoever reads it finds the earlier content or all of the new one.
+
+    Parameters
+    ----------
+    path : Path
+        Where to write; its folder exists.
+
+    data : bytes
+        What to write.
+
+    Raises
+    ------
+    OSError
+        If writing fails, for instance on a full disk; the error names the path, and an earlier
+        file is left as it was.
+    """
+    descriptor, temporary = tempfile.mkstemp(".tmp", TEMPORARY_PREFIX, path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets nobody else read
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a failed write does not say where
+        raise
+
+
+def allocate_array(
+    shape: tuple[int, ...], dtype: DTypeLike, content: str, max_bytes_in_memory: int
+) -> np.ndarray:
+    """Make room for an array: in memory, or mapped from a nameless temporary file if it is large.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    content : str
+        What it will hold, for the error: ``"features"``.
+    max_bytes_in_memory : int
+        Larger arrays go to a file in ``TMPDIR``, which goes when the array does.
+
+    Returns
+    -------
+    ndarray
+        Not initialised.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for the file.
+    """
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if n_bytes <= max_bytes_in_memory:
+        return np.empty(shape, dtype=dtype)
+    with tempfile.TemporaryFile(prefix="skscan-") as file:
+        try:
+            # Reserved now: a full disk would later kill the process instead of raising an error.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
+            else:
+                file.truncate(n_bytes)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"no room for {n_bytes / 2**30:.1f} GiB of {content} in {tempfile.gettempdir()!r} "
+                f"({error.strerror}); set TMPDIR to a folder on a larger disk",
+            ) from error
+        return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

@@ -1,0 +1,104 @@
+"""Images as the pixels that a network is trained on: decoded once, all of one size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skscan._files import allocate_array
+from skscan._progress import progress
+from skscan.exceptions import ImageReadError
+from skscan.images import ImageCollection, SkippedImage
+from skscan.images.loading import iter_batches
+from skscan.training.checkpoints import hash_arrays
+
+__all__ = ["PixelStore", "load_pixels"]
+
+_MAX_BYTES_IN_MEMORY = 2**32
+_DECODED_AT_ONCE = 64
+
+
+class PixelStore:
+    """Pixels by row.
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (n, 3, side, side), dtype uint8
+        In memory, or mapped from a file.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def side(self) -> int:
+        """Height and width in pixels."""
+        return self.pixels.shape[2]
+
+    def take(self, rows: Tensor | np.ndarray, device: Any) -> Tensor:
+        """Return the pixels of some rows, uint8 of shape (len(rows), 3, side, side)."""
+        chosen = self.pixels[np.asarray(rows)]
+        return torch.from_numpy(chosen).to(device, non_blocking=True)
+
+    def subset(self, rows: np.ndarray) -> PixelStore:
+        """Return the store of some rows."""
+        return self if len(rows) == len(self) else PixelStore(self.pixels[rows])
+
+    def fingerprint(self) -> str:
+        """Return a hash of all pixels."""
+        return hash_arrays(self.pixels)
+
+
+def load_pixels(
+    images: ImageCollection, side: int, n_jobs: int | None = None, verbose: int = 0
+) -> tuple[PixelStore, np.ndarray, list[SkippedImage]]:
+    """Decode images, bring their shorter side to `side`, and cut out the centre.
+
+    Parameters
+    ----------
+    images : ImageCollection
+    side : int
+        In pixels. Smaller images are enlarged.
+    n_jobs : int or None
+        As `skscan.images.loading.iter_batches`.
+    verbose : int
+
+    Returns
+    -------
+    pixels : PixelStore
+        Of the readable images, in their order. More than 4 GiB are mapped from a temporary file in
+        ``TMPDIR``, which goes when the store does.
+    rows : ndarray of int
+        Their numbers in the collection.
+    skipped : list of SkippedImage
+
+    Raises
+    ------
+    ImageReadError
+        If no image can be read.
+    OSError
+        If there is no room for the temporary file.
+    """
+    shape = (len(images), 3, side, side)
+    pixels = allocate_array(shape, np.uint8, "pixels", _MAX_BYTES_IN_MEMORY)
+    rows: list[np.ndarray] = []
+    skipped: list[SkippedImage] = []
+    n_read = 0
+    bar = progress(total=len(images), desc="decoding", unit="img", verbose=verbose)
+    with bar:
+        for batch in iter_batches(images, side, _DECODED_AT_ONCE, n_jobs):
+            skipped += batch.skipped
+            rows.append(batch.rows)
+            pixels[n_read : n_read + len(batch.rows)] = batch.pixels.transpose(0, 3, 1, 2)
+            n_read += len(batch.rows)
+            bar.update(batch.n_images)
+    if n_read == 0:
+        first = f": {skipped[0].name}: {skipped[0].reason}" if skipped else ""
+        raise ImageReadError(f"none of the {len(images)} images could be read{first}")
+    return PixelStore(pixels[:n_read]), np.concatenate(rows), skipped
