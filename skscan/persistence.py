@@ -40,6 +40,7 @@ _CLASSES = {
     "SelfLabelTrainer": "skscan.training.self_labeling",
     "SkippedImage": "skscan.images",
     "TimmFeatureExtractor": "skscan.extractors.timm",
+    "TrainedNetwork": "skscan.networks.trained",
 }
 
 

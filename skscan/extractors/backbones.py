@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skscan.exceptions import ModelFileError, ModelUnavailableError
-from skscan.extractors.weights import load_in_order, load_strictly, read_state_dict
+from skscan.extractors.weights import read_state_dict
+from skscan.networks.state_dicts import load_in_order, load_strictly
 
 if TYPE_CHECKING:
     import torch
