@@ -1,0 +1,16 @@
+"""Batched augmentations that run where the images are: on the CPU or on the training device."""
+
+from skscan.training.augmentations.base import Augmentation, Draws
+from skscan.training.augmentations.views import (
+    CenterCrop,
+    SimCLRAugmentation,
+    StandardAugmentation,
+)
+
+__all__ = [
+    "Augmentation",
+    "CenterCrop",
+    "Draws",
+    "SimCLRAugmentation",
+    "StandardAugmentation",
+]
