@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from numbers import Integral
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +31,7 @@ class Augmentation(ABC):
     """
 
     def __init__(self, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        if not isinstance(size, Integral) or size < 1:
+        if not isinstance(size, int | np.integer) or size < 1:
             raise ValueError(f"size must be a positive whole number of pixels, got {size!r}")
         for name, values in (("mean", mean), ("std", std)):
             if len(values) != 3:

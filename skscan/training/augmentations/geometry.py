@@ -148,7 +148,7 @@ def flipped_crop(pixels: Tensor, corners: Tensor, flips: Tensor, size: int) -> T
     Tensor of shape (n, 3, size, size)
         A copy.
     """
-    n, channels, height, width = pixels.shape
+    n, _, height, width = pixels.shape
     images = pixels.clone(memory_format=torch.contiguous_format)
     chosen = flips.nonzero().squeeze(1).to(pixels.device)
     images[chosen] = pixels[chosen].flip(3)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F  # noqa: N812
 
 from skscan.training.augmentations import CenterCrop, SimCLRAugmentation, StandardAugmentation
 
@@ -117,7 +118,6 @@ def test_simclr_is_torchvisions_chain_with_the_same_parameters():
     pixels = batch(n=40)
     draws = drawn(augmentation, pixels)
     result = augmentation(pixels, draws)
-    F = v2.functional  # noqa: N806
     parts = [F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue]
     for i, image in enumerate(pixels):
         image = image.float() / 255
