@@ -31,7 +31,7 @@ class TrainedNetwork:
     architecture : dict or str
         See `skscan.networks.architecture.build_backbone`.
     image_size : int
-        Side in pixels of the images that the network was trained on.
+        Side in pixels of the squares that the network was trained on.
     mean, std : tuple of 3 floats
         Normalisation that it was trained with, for pixels in 0..1.
     arrays : dict from str to ndarray
