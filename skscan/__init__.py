@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from skscan.clusterer import SCANClusterer as SCANClusterer
     from skscan.extractors.default import DefaultFeatureExtractor as DefaultFeatureExtractor
+    from skscan.extractors.network import NetworkFeatureExtractor as NetworkFeatureExtractor
     from skscan.extractors.pixels import PixelFeatureExtractor as PixelFeatureExtractor
+    from skscan.extractors.simclr import SimCLRFeatureExtractor as SimCLRFeatureExtractor
     from skscan.extractors.timm import TimmFeatureExtractor as TimmFeatureExtractor
     from skscan.neighbors import NeighborMiner as NeighborMiner
     from skscan.persistence import load as load
@@ -26,9 +28,11 @@ _PUBLIC_NAMES = {
     "DefaultFeatureExtractor": "skscan.extractors.default",
     "FeatureScaler": "skscan.scaling",
     "NeighborMiner": "skscan.neighbors",
+    "NetworkFeatureExtractor": "skscan.extractors.network",
     "PixelFeatureExtractor": "skscan.extractors.pixels",
     "SCANClusterer": "skscan.clusterer",
     "SelfLabelTrainer": "skscan.training.self_labeling",
+    "SimCLRFeatureExtractor": "skscan.extractors.simclr",
     "TimmFeatureExtractor": "skscan.extractors.timm",
     "load": "skscan.persistence",
     "save": "skscan.persistence",

@@ -20,7 +20,7 @@ from skscan.exceptions import ImageReadError, SkippedImagesWarning
 from skscan.images import SkippedImage, as_collection, printable
 from skscan.images.loading import iter_batches
 
-__all__ = ["ImageFeatureExtractor"]
+__all__ = ["ImageFeatureExtractor", "tell_of_skipped"]
 
 # Larger results go to a temporary file that is mapped into memory.
 _MAX_BYTES_IN_MEMORY = 2**29
@@ -156,13 +156,7 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             )
         if skipped:
             features[[image.index for image in skipped]] = np.nan
-            warnings.warn(
-                f"{len(skipped)} of {len(images)} images could not be read; their features are "
-                f"NaN. {_summary(skipped)} Mend or remove them, or stop at the first with "
-                'errors="raise".',
-                SkippedImagesWarning,
-                stacklevel=2,
-            )
+            tell_of_skipped(skipped, len(images), self.errors, "their features are NaN")
         return features, skipped
 
     def __sklearn_tags__(self) -> Tags:
@@ -172,6 +166,36 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
         return tags
+
+
+def tell_of_skipped(
+    skipped: list[SkippedImage], n_images: int, errors: str, consequence: str
+) -> None:
+    """Warn of images that could not be read, or raise.
+
+    Parameters
+    ----------
+    skipped : list of SkippedImage
+        At least one.
+    n_images : int
+        How many images there are in all.
+    errors : {"skip", "raise"}
+    consequence : str
+        What becomes of them.
+
+    Raises
+    ------
+    ImageReadError
+        With ``errors="raise"``.
+    """
+    if errors == "raise":
+        raise _as_error(skipped[0])
+    warnings.warn(
+        f"{len(skipped)} of {n_images} images could not be read; {consequence}. "
+        f'{_summary(skipped)} Mend or remove them, or stop at the first with errors="raise".',
+        SkippedImagesWarning,
+        stacklevel=3,
+    )
 
 
 def _as_error(image: SkippedImage) -> ImageReadError:

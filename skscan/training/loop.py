@@ -61,11 +61,15 @@ class Task(ABC):
 
     n_samples : int
         Rows that are drawn from.
+
+    monitor : callable or None
+        Called after each epoch; what it returns goes into the history and nowhere else.
     """
 
     network: nn.Module
     name: str
     n_samples: int
+    monitor: Callable[[], dict[str, float]] | None = None
 
     @abstractmethod
     def draw(self, rows: Tensor, generator: torch.Generator) -> Draws:
@@ -107,7 +111,7 @@ class Task(ABC):
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
         """Look at the network after an epoch; what is returned goes into the history."""
-        return {}
+        return {} if self.monitor is None else self.monitor()
 
     def extra_state(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold besides the network and the optimiser."""
@@ -315,7 +319,7 @@ class TrainingLoop:
         loss, terms = task.loss(whole)
         if loss is not None:
             self._check_finite(loss)
-            terms = {"loss": float(loss), **terms}
+            terms = {"loss": loss.item(), **terms}
             wanted = [values for values in whole if values.requires_grad]
             gradients = iter(torch.autograd.grad(loss, wanted))
             self._backward(
@@ -358,11 +362,11 @@ class TrainingLoop:
                 accelerator.backward(product)
 
     def _check_finite(self, loss: Tensor) -> None:
-        if math.isfinite(float(loss)):
+        if math.isfinite(loss.item()):
             return
         kept = f" {self._checkpoint.path} holds the last good state." if self._checkpoint else ""
         raise TrainingDivergedError(
-            f"{self._task.name}: the loss became {float(loss)} in epoch {self._position.epoch}, "
+            f"{self._task.name}: the loss became {loss.item()} in epoch {self._position.epoch}, "
             f"step {self._position.step}. Lower learning_rate, or train with precision='no'.{kept}"
         )
 

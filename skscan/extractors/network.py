@@ -1,0 +1,166 @@
+"""Features from a network that was trained here or converted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from skscan._device import resolve_device
+from skscan.extractors.base import ImageFeatureExtractor
+from skscan.networks.trained import TrainedNetwork
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["NetworkFeatureExtractor", "features_function", "network_features"]
+
+
+class NetworkFeatureExtractor(ImageFeatureExtractor):
+    """Turn images into the features of a given network.
+
+    Each image is turned upright, resized, the centre cut out and normalised as the network says.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+        The network.
+
+    output : {"backbone", "projection"}, default="backbone"
+        Which features: the backbone's, as they are, or those of the projection head, each of
+        length 1.
+
+    batch_size : int, default=256
+        Images that go through the network at once. It changes speed and memory, not the features.
+
+    errors : {"skip", "raise"}, default="skip"
+        What to do with images that cannot be read: give them rows of NaN with a warning, or stop at
+        the first.
+
+    device : str, default="auto"
+        ``"auto"`` (CUDA, then MPS, then the CPU) or any torch device.
+
+    n_jobs : int or None, default=None
+        Workers that decode images, as in :class:`TimmFeatureExtractor`.
+
+    verbose : int, default=0
+        1 shows a progress bar on stderr.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **ImageFeatureExtractor._parameter_constraints,
+        "network": [TrainedNetwork],
+        "output": [StrOptions({"backbone", "projection"})],
+        "device": [str],
+    }
+
+    def __init__(
+        self,
+        network: TrainedNetwork,
+        *,
+        output: str = "backbone",
+        batch_size: int = 256,
+        errors: str = "skip",
+        device: str = "auto",
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.network = network
+        self.output = output
+        self.batch_size = batch_size
+        self.errors = errors
+        self.device = device
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    @property
+    def network_(self) -> TrainedNetwork:
+        """The network, under the name that extractors have which train theirs."""
+        return self.network
+
+    @property
+    def image_size(self) -> int:
+        """Side of the decoded images in pixels."""
+        return self.network.resize or self.network.image_size
+
+    def _compute(self) -> Callable[[np.ndarray], np.ndarray]:
+        return network_features(self.network, self.output, resolve_device(self.device))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.network.n_features(self.output)
+
+
+def network_features(
+    network: TrainedNetwork, output: str, device: str
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from pixels to features of a network.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+    output : {"backbone", "projection", "normalized backbone"}
+        Features of the backbone, of the projection head at length 1, or of the backbone at
+        length 1.
+    device : str
+
+    Returns
+    -------
+    callable
+        From uint8 (b, side, side, 3) to float32 (b, n_features).
+    """
+    import torch
+
+    from skscan.networks.modules import ContrastiveNetwork
+
+    backbone = network.backbone(device)
+    module: nn.Module = backbone
+    if output == "projection":
+        module = ContrastiveNetwork(backbone, network.projection_head(device))
+    elif output == "normalized backbone":
+        module = ContrastiveNetwork(backbone, None)
+    module = module.to(memory_format=torch.channels_last)
+    return features_function(module, network.image_size, network.mean, network.std, device)
+
+
+def features_function(
+    module: nn.Module, image_size: int, mean: Sequence[float], std: Sequence[float], device: str
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from pixels to features of a module, in evaluation mode.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        On `device`; its mode is left as it was after each call.
+    image_size : int
+        Side of the centre that is cut out.
+    mean, std : sequence of 3 floats
+        Normalisation for pixels in 0..1.
+    device : str
+
+    Returns
+    -------
+    callable
+        From uint8 (b, side, side, 3) to float32 (b, n_features).
+    """
+    import torch
+
+    scaled_mean = 255 * torch.tensor(mean, device=device).view(1, 3, 1, 1)
+    scaled_std = 255 * torch.tensor(std, device=device).view(1, 3, 1, 1)
+
+    def compute(pixels: np.ndarray) -> np.ndarray:
+        first = (pixels.shape[1] - image_size) // 2
+        center = slice(first, first + image_size)
+        was_training = module.training
+        module.eval()
+        try:
+            with torch.inference_mode():
+                batch = torch.from_numpy(pixels[:, center, center]).to(device)
+                batch = (batch.permute(0, 3, 1, 2).float() - scaled_mean) / scaled_std
+                return module(batch).float().cpu().numpy()
+        finally:
+            module.train(was_training)
+
+    return compute
