@@ -1,6 +1,7 @@
 """Batched augmentations that run where the images are: on the CPU or on the training device."""
 
 from skscan.training.augmentations.base import Augmentation, Draws
+from skscan.training.augmentations.strong import StrongAugmentation
 from skscan.training.augmentations.views import (
     CenterCrop,
     SimCLRAugmentation,
@@ -13,4 +14,5 @@ __all__ = [
     "Draws",
     "SimCLRAugmentation",
     "StandardAugmentation",
+    "StrongAugmentation",
 ]

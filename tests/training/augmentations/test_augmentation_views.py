@@ -9,7 +9,12 @@ from scipy.stats import kstest
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F  # noqa: N812
 
-from skscan.training.augmentations import CenterCrop, SimCLRAugmentation, StandardAugmentation
+from skscan.training.augmentations import (
+    CenterCrop,
+    SimCLRAugmentation,
+    StandardAugmentation,
+    StrongAugmentation,
+)
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -17,6 +22,7 @@ AUGMENTATIONS = {
     "simclr": SimCLRAugmentation(24, MEAN, STD),
     "simclr with blur": SimCLRAugmentation(24, MEAN, STD, blur=True),
     "standard": StandardAugmentation(24, MEAN, STD),
+    "strong": StrongAugmentation(24, MEAN, STD),
     "center": CenterCrop(24, MEAN, STD),
 }
 
