@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 from sklearn.metrics import (
@@ -109,15 +110,63 @@ def top_k_accuracy(y_true: Any, probabilities: Any, k: int = 5) -> float:
         raise ValueError(f"k must be at least 1, got {k!r}.")
     y_true = column_or_1d(y_true)
     check_consistent_length(y_true, probabilities)
-    classes, y_true = np.unique(y_true, return_inverse=True)
+    _, y_true = np.unique(y_true, return_inverse=True)
     n_clusters = probabilities.shape[1]
-    counts = np.zeros((len(classes), n_clusters), dtype=np.int64)
-    np.add.at(counts, (y_true, probabilities.argmax(axis=1)), 1)
-    matched_classes, matched_clusters = linear_sum_assignment(counts, maximize=True)
-    class_of_cluster = np.full(n_clusters, -1)
-    class_of_cluster[matched_clusters] = matched_classes
+    class_of_cluster = match_clusters(y_true, probabilities.argmax(axis=1), n_clusters)
     top = np.argsort(-probabilities, axis=1, kind="stable")[:, : min(k, n_clusters)]
     return float((class_of_cluster[top] == y_true[:, None]).any(axis=1).mean())
+
+
+def match_clusters(
+    y_true: Any, y_pred: Any, n_clusters: int, *, majority: bool = False
+) -> NDArray[np.int64]:
+    """Find the class that each cluster stands for.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Class labels, of any type.
+    y_pred : array-like of int of shape (n_samples,)
+        Clusters, from 0 to ``n_clusters - 1``.
+    n_clusters : int
+        Number of clusters, empty ones included.
+    majority : bool, default=False
+        False matches one-to-one so that the agreement is largest (Hungarian algorithm); True gives
+        every cluster its most frequent class, the first of them where several are.
+
+    Returns
+    -------
+    class_of_cluster : ndarray of shape (n_clusters,), int64
+        Place of the class among the sorted labels; -1 for a cluster that has none: left over by
+        the one-to-one match, or, with `majority`, empty.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ or a cluster is out of range.
+
+    Examples
+    --------
+    >>> from skscan.metrics import match_clusters
+    >>> match_clusters(["cat", "cat", "dog"], [2, 2, 0], 3).tolist()
+    [1, -1, 0]
+    """
+    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
+    check_consistent_length(y_true, y_pred)
+    if len(y_pred) and not (y_pred.min() >= 0 and y_pred.max() < n_clusters):
+        raise ValueError(
+            f"y_pred holds clusters from {y_pred.min()} to {y_pred.max()}; with "
+            f"n_clusters={n_clusters}, 0 to {n_clusters - 1} are taken."
+        )
+    classes, y_true = np.unique(y_true, return_inverse=True)
+    counts = np.zeros((n_clusters, len(classes)), dtype=np.int64)
+    np.add.at(counts, (y_pred, y_true), 1)
+    if majority:
+        return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+    class_of_cluster = np.full(n_clusters, -1, dtype=np.int64)
+    matched_clusters, matched_classes = linear_sum_assignment(counts, maximize=True)
+    class_of_cluster[matched_clusters] = matched_classes
+    return class_of_cluster
 
 
 def neighbor_purity(graph: csr_matrix, y: Any) -> float:

@@ -15,10 +15,10 @@ PACKAGE = Path(skscan.__file__).parent
 LAYERS = [
     {"cli", "demo", "__main__"},
     {"report", "recipes"},
-    {"clusterer", "persistence"},
+    {"clusterer", "persistence", "interop"},
     {"parts", "_features", "_gaps"},
     {"extractors", "training", "neighbors", "scaling"},
-    {"selection", "metrics", "graph", "prototypes"},
+    {"selection", "metrics", "evaluation", "graph", "prototypes"},
     {"networks", "images"},
     {"exceptions", "_progress", "_device", "_files", "_threads"},
 ]
