@@ -176,6 +176,8 @@ class _Encoder:
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
+        # arrays met before, with their keys: parts share them, a network and its extractor
+        self._met: dict[int, tuple[np.ndarray, str]] = {}
         self.sklearn_parts: dict[str, bytes] = {}
 
     def encode(self, value: Any, path: str) -> Any:
@@ -235,9 +237,11 @@ class _Encoder:
             return {"strings": items, "shape": list(value.shape), "dtype": value.dtype.kind}
         if value.dtype.kind not in "biuf":
             raise TypeError(f"{path} is an array of {value.dtype}, which cannot be saved.")
-        key = f"{len(self.arrays)}:{path}"
-        self.arrays[key] = np.ascontiguousarray(value).reshape(value.shape)
-        return {"array": key}
+        if id(value) not in self._met:
+            key = f"{len(self.arrays)}:{path}"
+            self.arrays[key] = np.ascontiguousarray(value).reshape(value.shape)
+            self._met[id(value)] = (value, key)  # held, so that no other array gets its id
+        return {"array": self._met[id(value)][1]}
 
     def _sparse(self, value: Any, path: str) -> dict:
         value = csr_matrix(value)

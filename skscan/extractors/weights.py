@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import zipfile
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skscan.exceptions import ModelFileError
@@ -12,7 +14,7 @@ from skscan.exceptions import ModelFileError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["read_state_dict"]
+__all__ = ["read_content", "read_state_dict"]
 
 # Where training scripts put the weights between other things.
 _USUAL_WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -24,8 +26,7 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     Parameters
     ----------
     path : str or path-like
-        Files that end in ``.safetensors`` are read as such, others as torch files, with
-        ``weights_only=True``: whatever a file holds, none of it is run.
+        See `read_content`.
 
     Returns
     -------
@@ -38,6 +39,31 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     ModelFileError
         If the file is missing, damaged, or holds anything but tensors.
     """
+    return _unwrap(read_content(path), os.fspath(path))
+
+
+def read_content(path: str | os.PathLike, stand_ins: Sequence[tuple[Callable, str]] = ()) -> Any:
+    """Read a safetensors or torch file as it is.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Files that end in ``.safetensors`` are read as such, others as torch files, with
+        ``weights_only=True``: whatever a file holds, none of it is run.
+
+    stand_ins : sequence of (callable, str)
+        What to call for names, beyond those that torch takes for harmless, that the file may hold.
+
+    Returns
+    -------
+    object
+        The content, with tensors on the CPU.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, or holds other names.
+    """
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -47,9 +73,9 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         raise ModelFileError(f"there is no file of weights {path!r}")
     try:
         if path.endswith(".safetensors"):
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(path)
+        with torch.serialization.safe_globals(list(stand_ins)):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(
             f"{path!r} was refused: it holds more than tensors, or is damaged. Save only the "
@@ -64,7 +90,9 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         zipfile.BadZipFile,
     ) as error:
         raise ModelFileError(f"{path!r} is no readable file of weights: {_line(error)}") from error
-    return _unwrap(content, path)
+    except (TypeError, LookupError, AttributeError, AssertionError, struct.error) as error:
+        # torch takes some texts for the beginning of a file and stumbles over the rest
+        raise ModelFileError(f"{path!r} is no file of weights, or is damaged") from error
 
 
 def _unwrap(content: Any, path: str) -> dict[str, torch.Tensor]:
