@@ -47,22 +47,22 @@ def autocontrast(pixels: Tensor, magnitudes: Tensor) -> Tensor:
     # The reference cuts off the decimals of a double: a coarser type would give another grey
     # level where the exact result is a whole number. Apple's GPUs have no doubles.
     device = pixels.device if pixels.device.type != "mps" else torch.device("cpu")
-    low = pixels.amin(dim=(2, 3), keepdim=True).to(device)
-    high = pixels.amax(dim=(2, 3), keepdim=True).to(device)
+    low = pixels.amin(dim=(2, 3)).view(-1, 1).to(device, torch.float64)
+    high = pixels.amax(dim=(2, 3)).view(-1, 1).to(device, torch.float64)
+    # A channel of one value stays as it is.
     flat = high == low
-    width = torch.where(flat, 1.0, (high - low).double())
+    low, high = low.masked_fill(flat, 0.0), high.masked_fill(flat, 255.0)
     # A number over a tensor would be taken as the number times a rounded reciprocal.
-    scale = torch.full_like(width, 255.0).div_(width)
-    stretched = (pixels.to(device) * scale).add_(-low.double() * scale)
-    # A flat channel would become black everywhere; Pillow leaves it alone.
-    result = torch.where(flat, pixels.to(device), stretched.clamp_(0.0, 255.0).byte())
-    return result.to(pixels.device)
+    scale = torch.full_like(low, 255.0).div_(high - low)
+    values = torch.arange(256, dtype=torch.float64, device=device)
+    tables = (values * scale).add_(-low * scale).clamp_(0.0, 255.0).byte()
+    return _look_up(tables.to(pixels.device), _flat_values(pixels)).view_as(pixels)
 
 
 def equalize(pixels: Tensor, magnitudes: Tensor) -> Tensor:
     """Even out the histogram of each channel, as ``ImageOps.equalize``."""
     n, channels, height, width = pixels.shape
-    values = pixels.reshape(n * channels, height * width).long()
+    values = _flat_values(pixels)
     histogram = torch.zeros(n * channels, 256, dtype=torch.int64, device=pixels.device)
     histogram.scatter_add_(1, values, torch.ones_like(values))
     brightest = histogram.gather(1, values.amax(dim=1, keepdim=True))
@@ -72,7 +72,7 @@ def equalize(pixels: Tensor, magnitudes: Tensor) -> Tensor:
     # Channels of one value, or of too few pixels for one step, stay as they are.
     unchanged = torch.arange(256, device=pixels.device)
     table = torch.where(step == 0, unchanged, table.clamp_(max=255)).byte()
-    return table.gather(1, values).view_as(pixels)
+    return _look_up(table, values).view_as(pixels)
 
 
 def rotate(pixels: Tensor, degrees: Tensor) -> Tensor:
@@ -116,8 +116,8 @@ def translate_y(pixels: Tensor, parts: Tensor) -> Tensor:
 def solarize(pixels: Tensor, thresholds: Tensor) -> Tensor:
     """Invert the values from the threshold on, as ``ImageOps.solarize``."""
     # int16 because the threshold 256, which inverts nothing, is no uint8.
-    limits = _column(thresholds.ceil().to(torch.int16), pixels)
-    return torch.where(pixels >= limits, 255 - pixels, pixels)
+    inverted = pixels.short() >= _column(thresholds.ceil().to(torch.int16), pixels)
+    return inverted.byte().mul_(255).bitwise_xor_(pixels)
 
 
 def posterize(pixels: Tensor, bits: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def posterize(pixels: Tensor, bits: Tensor) -> Tensor:
 def color(pixels: Tensor, factors: Tensor) -> Tensor:
     """Blend with the luma, as ``ImageEnhance.Color``."""
     images = pixels.float()
-    return _blend_(_luma(images), images, factors)
+    return _blend(_luma(images), images, factors)
 
 
 def contrast(pixels: Tensor, factors: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ def contrast(pixels: Tensor, factors: Tensor) -> Tensor:
     count = images.shape[2] * images.shape[3]
     total = _luma(images).to(torch.int32).sum(dim=(1, 2, 3), keepdim=True)
     means = (2 * total + count) // (2 * count)
-    return _blend_(means.float(), images, factors)
+    return _blend(means.float(), images, factors)
 
 
 def brightness(pixels: Tensor, factors: Tensor) -> Tensor:
@@ -148,17 +148,24 @@ def brightness(pixels: Tensor, factors: Tensor) -> Tensor:
 
 def sharpness(pixels: Tensor, factors: Tensor) -> Tensor:
     """Blend with the smoothed image, as ``ImageEnhance.Sharpness``; the border is kept."""
+    height, width = pixels.shape[2:]
     result = pixels.clone()
-    if min(pixels.shape[2:]) < 3:
+    if min(height, width) < 3:
         return result
-    images = pixels.float()
-    rows = images[:, :, :-2] + images[:, :, 1:-1] + images[:, :, 2:]
-    middle = images[:, :, 1:-1, 1:-1]
-    total = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    # All images in one row: long rows are what processors add fast. What runs over the edge of an
+    # image ends up in its border, which is not used.
+    values = pixels.reshape(-1).float()
+    across = values[:-2] + values[1:-1]
+    across += values[2:]
+    total = across[: -2 * width] + across[width:-width]
+    total += across[2 * width :]
     # The kernel is 1 everywhere, 5 in the middle, over 13. Sums are whole numbers, and none lies
     # on the edge between two grey levels, so the factor's rounding cannot show.
-    smooth = total.add_(middle, alpha=4.0).mul_(1.0 / 13.0).add_(0.5).floor_()
-    result[:, :, 1:-1, 1:-1] = _blend_(smooth, middle, factors)
+    total.add_(values[width + 1 : -width - 1], alpha=4.0)
+    smooth = values.clone()
+    smooth[width + 1 : -width - 1] = total.mul_(1.0 / 13.0).add_(0.5).floor_()
+    blended = _blend(smooth.view_as(pixels), values.view_as(pixels), factors)
+    result[:, :, 1:-1, 1:-1] = blended[:, :, 1:-1, 1:-1]
     return result
 
 
@@ -190,7 +197,7 @@ def _luma(images: Tensor) -> Tensor:
     return weighted.add_(32768.0).mul_(1.0 / 65536.0).floor_().unsqueeze(1)
 
 
-def _blend_(start: Tensor, images: Tensor, factors: Tensor) -> Tensor:
+def _blend(start: Tensor, images: Tensor, factors: Tensor) -> Tensor:
     """Return ``start + factor (images - start)`` without its decimals, as uint8.
 
     Product and sum are rounded to float32 one after the other, as in Pillow: a fused operation
@@ -249,13 +256,23 @@ def _sample(pixels: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tens
     if columns is None:
         columns = torch.arange(width, dtype=torch.int32, device=device)
     rows, columns = rows.to(device), columns.to(device)
-    outside = (rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)
-    source = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
-    source = source.masked_fill_(outside, height * width)
-    source = source.long().expand(n, height, width).reshape(n, 1, -1).expand(-1, channels, -1)
-    # One black pixel at the end of each channel stands for all that lies outside.
-    padded = torch.nn.functional.pad(pixels.reshape(n, channels, -1), (0, 1))
-    return padded.gather(2, source).view_as(pixels)
+    # A black frame of one pixel stands for all that lies outside.
+    framed = torch.nn.functional.pad(pixels, (1, 1, 1, 1)).view(n, channels, -1)
+    rows = rows.clamp(-1, height) + 1
+    columns = columns.clamp(-1, width) + 1
+    source = (rows * (width + 2) + columns).long().expand(n, height, width)
+    source = source.reshape(n, 1, -1).expand(-1, channels, -1)
+    return framed.gather(2, source).view_as(pixels)
+
+
+def _flat_values(pixels: Tensor) -> Tensor:
+    """Return the values of each channel as a row of indices, shape (3 n, height width), int64."""
+    return pixels.reshape(pixels.shape[0] * pixels.shape[1], -1).long()
+
+
+def _look_up(tables: Tensor, values: Tensor) -> Tensor:
+    """Replace values by the entries of tables of shape (3 n, 256)."""
+    return tables.gather(1, values)
 
 
 def _column(values: Tensor, images: Tensor) -> Tensor:

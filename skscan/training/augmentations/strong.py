@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skscan.training.augmentations.base import Augmentation, Draws
 from skscan.training.augmentations.geometry import draw_crop_boxes, flipped_crop
+from skscan.training.augmentations.groups import run_sequences
 from skscan.training.augmentations.operations import OPERATIONS
 
 __all__ = ["StrongAugmentation"]
@@ -95,23 +96,10 @@ class StrongAugmentation(Augmentation):
         """Make one strongly augmented view of each image; see `Augmentation.__call__`."""
         self._check_pixels(pixels)
         pixels = flipped_crop(pixels, draws["corner"], draws["flip"], self.size)
-        for chosen, magnitudes in zip(
-            draws["operation"].unbind(1), draws["magnitude"].unbind(1), strict=True
-        ):
-            self._operate_(pixels, chosen, magnitudes)
+        functions = [operation.function for operation in OPERATIONS.values()]
+        pixels = run_sequences(pixels, draws["operation"], draws["magnitude"], functions)
         images = self._normalise_(pixels.float().div_(255.0))
         return self._cut_out_(images, draws["hole"])
-
-    @staticmethod
-    def _operate_(pixels: Tensor, chosen: Tensor, magnitudes: Tensor) -> None:
-        """Run one operation on each image, in place."""
-        for number, (name, operation) in enumerate(OPERATIONS.items()):
-            rows = (chosen == number).nonzero().squeeze(1)
-            if name == "identity" or not len(rows):
-                continue
-            there = rows.to(pixels.device)
-            changed = operation.function(pixels.index_select(0, there), magnitudes[rows])
-            pixels.index_copy_(0, there, changed)
 
     def _cut_out_(self, images: Tensor, holes: Tensor) -> Tensor:
         """Fill the hole of each normalised image with zeros, in place."""
@@ -120,5 +108,5 @@ class StrongAugmentation(Augmentation):
         at = torch.arange(self.size, device=images.device)
         rows = (at >= row - half) & (at < row + half)
         columns = (at >= column - half) & (at < column + half)
-        hole = rows.unsqueeze(2) & columns.unsqueeze(1)
-        return images.masked_fill_(hole.unsqueeze(1), 0.0)
+        kept = ~(rows.unsqueeze(2) & columns.unsqueeze(1))
+        return images.mul_(kept.unsqueeze(1).float())

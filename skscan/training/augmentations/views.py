@@ -25,6 +25,8 @@ HUE_STRENGTH = 0.1
 GRAY_PROBABILITY = 0.2
 BLUR_PROBABILITY = 0.5
 BLUR_SIGMAS = (0.1, 2.0)
+CACHED_VALUES = 1 << 19
+"""Numbers that are worked on at a time on CPUs: what stays in the cache is changed faster."""
 
 
 class CenterCrop(Augmentation):
@@ -70,9 +72,21 @@ class StandardAugmentation(Augmentation):
         }
 
     def __call__(self, pixels: Tensor, draws: Draws) -> Tensor:
-        """Crop, flip and normalise; see `Augmentation.__call__`."""
+        """Make one view of each image; see `Augmentation.__call__`."""
         self._check_pixels(pixels)
-        return self._normalise_(resized_crop(pixels, draws["box"], draws["flip"], self.size))
+        if pixels.device.type != "cpu":
+            return self._normalise_(self._view(pixels, draws))
+        views = torch.empty(len(pixels), 3, self.size, self.size)
+        step = max(1, CACHED_VALUES // (3 * self.size**2))
+        for start in range(0, len(pixels), step):
+            part = slice(start, start + step)
+            rows = {name: values[part] for name, values in draws.items()}
+            views[part] = self._view(pixels[part], rows)
+        return self._normalise_(views)
+
+    def _view(self, pixels: Tensor, draws: Draws) -> Tensor:
+        """Return views with values in 0..1, not yet normalised."""
+        return resized_crop(pixels, draws["box"], draws["flip"], self.size)
 
 
 class SimCLRAugmentation(StandardAugmentation):
@@ -135,23 +149,20 @@ class SimCLRAugmentation(StandardAugmentation):
             draws["blur_sigma"] = torch.rand(n, generator=generator) * (high - low) + low
         return draws
 
-    def __call__(self, pixels: Tensor, draws: Draws) -> Tensor:
-        """Make one view of each image; see `Augmentation.__call__`."""
-        self._check_pixels(pixels)
-        images = resized_crop(pixels, draws["box"], draws["flip"], self.size)
-        chosen = draws["jitter"].nonzero().squeeze(1)
-        rows = chosen.to(images.device)
-        images[rows] = color_jitter(
-            images[rows], draws["jitter_order"][chosen], draws["jitter_factors"][chosen]
+    def _view(self, pixels: Tensor, draws: Draws) -> Tensor:
+        images = super()._view(pixels, draws)
+        images = color_jitter(
+            images, draws["jitter"], draws["jitter_order"], draws["jitter_factors"]
         )
         rows = draws["gray"].nonzero().squeeze(1).to(images.device)
         images[rows] = grayscale(images[rows]).expand(-1, 3, -1, -1)
         if self.blur:
             chosen = draws["blur"].nonzero().squeeze(1)
             rows = chosen.to(images.device)
-            sigmas = draws["blur_sigma"][chosen].to(images.device)
-            images[rows] = gaussian_blur(images[rows], sigmas, self._kernel_size)
-        return self._normalise_(images)
+            images[rows] = gaussian_blur(
+                images[rows], draws["blur_sigma"][chosen], self._kernel_size
+            )
+        return images
 
     @property
     def _kernel_size(self) -> int:

@@ -73,6 +73,15 @@ def test_rows_of_draws_give_the_views_of_those_images(augmentation):
         torch.testing.assert_close(part, whole[rows], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("values", [1, 3 * 24 * 24 * 7])
+def test_pieces_that_fit_into_the_cache_change_nothing(augmentation, values, monkeypatch):
+    pixels = batch()
+    draws = drawn(augmentation, pixels)
+    whole = augmentation(pixels, draws)
+    monkeypatch.setattr("skscan.training.augmentations.views.CACHED_VALUES", values)
+    torch.testing.assert_close(augmentation(pixels, draws), whole, atol=1e-5, rtol=0)
+
+
 def test_a_batch_of_none(augmentation):
     pixels = batch(n=0)
     assert augmentation(pixels, drawn(augmentation, pixels)).shape == (0, 3, 24, 24)
