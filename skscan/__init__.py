@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from skscan.persistence import save as save
     from skscan.scaling import FeatureScaler as FeatureScaler
     from skscan.training.clustering import ClusterTrainer as ClusterTrainer
+    from skscan.training.network_settings import NetworkTraining as NetworkTraining
     from skscan.training.self_labeling import SelfLabelTrainer as SelfLabelTrainer
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ _PUBLIC_NAMES = {
     "FeatureScaler": "skscan.scaling",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
+    "NetworkTraining": "skscan.training.network_settings",
     "PixelFeatureExtractor": "skscan.extractors.pixels",
     "SCANClusterer": "skscan.clusterer",
     "SelfLabelTrainer": "skscan.training.self_labeling",

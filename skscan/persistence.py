@@ -36,6 +36,7 @@ _CLASSES = {
     "LinearHeads": "skscan.networks.heads",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
+    "NetworkTraining": "skscan.training.network_settings",
     "PixelFeatureExtractor": "skscan.extractors.pixels",
     "SCANClusterer": "skscan.clusterer",
     "SelfLabelTrainer": "skscan.training.self_labeling",

@@ -81,7 +81,7 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
         return self.network
 
     @property
-    def image_size(self) -> int:
+    def image_size(self) -> int:  # type: ignore[override]
         """Side of the decoded images in pixels."""
         return self.network.resize or self.network.image_size
 

@@ -39,7 +39,7 @@ NORMALIZATIONS: dict[str, Normalization] = {
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-"""Mean and standard deviation of each color, for pixels in 0..1, as SCAN's experiments have them."""
+"""Mean and standard deviation of each color, for pixels in 0..1, as in SCAN's experiments."""
 
 _LARGEST_SMALL_IMAGE = 64
 # They change neither what is learned nor how.

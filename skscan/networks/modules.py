@@ -69,6 +69,13 @@ class ClusteringNetwork(nn.Module):
         logits = nn.functional.linear(features, self.weights.flatten(0, 1), self.biases.flatten())
         return logits.unflatten(1, self.biases.shape)
 
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return the part of the state dict that training changes."""
+        state = self.state_dict()
+        if self._frozen:
+            return {name: state[name] for name in ("weights", "biases")}
+        return state
+
     def to_heads(self) -> LinearHeads:
         """Return the heads as they are now."""
         return LinearHeads(

@@ -1,11 +1,10 @@
-"""The clustering stage: heads on frozen features, trained to agree with neighbors."""
+"""The clustering stage: heads, or a whole network, trained to agree with neighbors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,29 +12,14 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skscan._progress import progress
 from skscan._threads import limit_threads, suitable_n_jobs
-from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
-from skscan.selection import head_with_best_evidence, scan_losses_of_heads
-from skscan.training.spectral import unit_rows
-from skscan.training.starts import START_KINDS, Start, StartMaker
+from skscan.training.head_clustering import PRIORS, train_heads
+from skscan.training.network_settings import NetworkTraining, check_scope
+from skscan.training.results import ClusterTrainingResult
+from skscan.training.starts import START_KINDS
 
 __all__ = ["ClusterTrainer", "ClusterTrainingResult"]
-
-AUTO_STEPS = 300
-MIN_AUTO_STEPS = 60
-LABEL_FITTING_STEPS = 60
-AUTO_STEP_ENTRIES = 2**20
-"""With more probabilities than this in a step (many clusters), fewer steps are made."""
-
-AUTO_BATCH_SIZE = 512
-MAX_AUTO_BATCH_ENTRIES = 2**25
-SAMPLES_PER_CLUSTER = 20
-"""The entropy of the mean prediction is estimated in each batch: it needs so many samples."""
-
-MAX_BATCH_ENTRIES = 2**23
-"""Heads are trained together as long as their probabilities for a batch stay below this."""
 
 DEFAULT_STARTS = (
     "best-k-means",
@@ -49,23 +33,6 @@ DEFAULT_STARTS = (
 )
 
 
-class Prior(NamedTuple):
-    """What a head expects of the sizes of clusters."""
-
-    weight: float
-    """Weight of the entropy term, as a share of `entropy_weight`."""
-    rate: float
-    """How far the expected sizes move to the mean prediction in each step."""
-    from_start: bool
-    """Whether the expected sizes begin as those of the start instead of equal."""
-
-
-PRIORS = {
-    "balanced": Prior(weight=1.0, rate=0.0, from_start=False),
-    "lenient": Prior(weight=0.2, rate=0.0, from_start=False),
-    "estimated": Prior(weight=0.2, rate=0.05, from_start=True),
-}
-
 EFFORTS: dict[str, dict[str, Any]] = {
     "fast": {"n_heads": 9},
     "default": {"n_heads": 24},
@@ -74,45 +41,34 @@ EFFORTS: dict[str, dict[str, Any]] = {
 """Parameters of `ClusterTrainer` for each effort."""
 
 
-@dataclass(frozen=True)
-class ClusterTrainingResult:
-    """What the clustering stage found.
-
-    Parameters
-    ----------
-    heads : LinearHeads
-        All trained heads.
-    best_head : int
-        The head that the selection keeps.
-    history : list of dict
-        One entry for each head and pass: head, start, prior, pass, consistency, entropy, loss.
-    n_iter : int
-        Passes over the data.
-    """
-
-    heads: LinearHeads
-    best_head: int
-    history: list[dict[str, Any]] = field(default_factory=list)
-    n_iter: int = 0
+_ONLY_NETWORK = {"update": "all", "network": None}
 
 
 class ClusterTrainer(BaseEstimator):
-    """Train several cluster heads with the SCAN loss and keep the best, all without labels.
+    """Train cluster heads with the SCAN loss and keep the best, all without labels.
 
-    Heads differ in where they start and in what they expect of the sizes of clusters. All are
-    trained at once; the one that predicts is chosen by evidence that needs no labels.
+    With ``scope="heads"`` linear heads are trained on frozen features. Heads differ in where they
+    start and in what they expect of the sizes of clusters. All are trained at once; the one that
+    predicts is chosen by evidence that needs no labels.
+
+    With ``scope="network"`` the network of the feature extractor is trained too, on strongly
+    augmented images, as in the paper. Unless ``starts=("random",)``, heads are first trained on
+    its frozen features as above, and the one that is chosen goes on with the network.
 
     Parameters
     ----------
-    scope : {"heads"}, default="heads"
-        What is trained: linear heads on frozen features.
+    scope : {"heads", "network"}, default="heads"
+        What is trained: linear heads on frozen features, or these and the network.
     n_heads : int, default=24
         Number of heads. The first start is combined with each prior, then the second, and so on.
+        In the network all train together with ``starts=("random",)``: the paper has 1 for small
+        images, 10 for ImageNet.
     starts : sequence of str, default=("best-k-means", "cut", "fine-cut", "k-means", ...)
         Partitions from which heads start, used in turn: ``"k-means"``, ``"best-k-means"`` (of ten
         runs), normalised cuts of the neighbor graph (``"cut"``, ``"pivoted-cut"``), such cuts
         between small groups of samples (``"coarse-cut"``, ``"fine-cut"``,
-        ``"pivoted-fine-cut"``) and ``"random"``.
+        ``"pivoted-fine-cut"``) and ``"random"``. In the network ``("random",)`` is the paper's
+        start: heads with random weights.
     priors : sequence of {"balanced", "lenient", "estimated"}, \
             default=("balanced", "lenient", "estimated")
         What heads expect of the sizes of clusters. ``"balanced"`` is the paper's entropy term,
@@ -122,20 +78,27 @@ class ClusterTrainer(BaseEstimator):
     entropy_weight : float, default=5.0
         Weight of the entropy term of the SCAN loss.
     n_epochs : int or "auto", default="auto"
-        Passes over the data; ``"auto"`` makes at least one and about 300 steps, or down to 60
-        when there are many clusters.
+        Passes over the data. ``"auto"`` makes at least one and about 300 steps of the heads, or
+        down to 60 when there are many clusters; 50 passes of the network.
     batch_size : int or "auto", default="auto"
-        Samples in a batch; ``"auto"`` takes 512, or 20 for each cluster if that is more
-        (with over 1,295 clusters, as many as make 2^25 probabilities).
-    learning_rate : float, default=0.01
-        Step of Adam, for features whose mean square is 1; it falls to zero along a cosine.
+        Samples in a batch. ``"auto"`` takes 512 for heads (with over 1,295 clusters, as many as
+        make 2^25 probabilities) and 128 for the network, or 20 for each cluster if that is more.
+    learning_rate : float or "auto", default="auto"
+        For heads, of Adam and features whose mean square is 1, 0.01: it falls to zero along a
+        cosine. For the network it is constant, and 0.0001 with Adam.
     selection : {"evidence", "scan_loss"}, default="evidence"
-        How the head that predicts is found. ``"scan_loss"`` is the paper's rule: the lowest SCAN
-        loss with entropy weight 1 over all samples and their nearest neighbors. ``"evidence"``
-        asks first whether clusters are even: if a credible head with estimated prior ends with
-        sizes whose entropy is at least 0.98 of the largest, the balanced head with the lowest SCAN
-        loss is kept. If not, the other heads are compared by several criteria of the neighbor
-        graph and of the distances.
+        How the head on frozen features is chosen. ``"scan_loss"`` is the paper's rule: the lowest
+        SCAN loss with entropy weight 1 over all samples and their nearest neighbors.
+        ``"evidence"`` asks first whether clusters are even: if a credible head with estimated
+        prior ends with sizes whose entropy is at least 0.98 of the largest, the balanced head with
+        the lowest SCAN loss is kept. If not, the other heads are compared by several criteria of
+        the neighbor graph and of the distances. Epochs of a network, and heads that start at
+        random in it, are always compared by the SCAN loss.
+    update : {"all", "heads"}, default="all"
+        Network only. ``"heads"`` leaves the backbone as it is, with its normalisation in
+        evaluation mode, and trains the heads on augmented images: the paper's way on ImageNet.
+    network : NetworkTraining or None, default=None
+        Network only. Its augmentation, optimiser, precision, checkpoints; None is the paper's.
 
     Notes
     -----
@@ -161,15 +124,17 @@ class ClusterTrainer(BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "scope": [StrOptions({"heads"})],
+        "scope": [StrOptions({"heads", "network"})],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "starts": [list, tuple],
         "priors": [list, tuple],
         "entropy_weight": [Interval(Real, 0, None, closed="left")],
         "n_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "selection": [StrOptions({"evidence", "scan_loss"})],
+        "update": [StrOptions({"all", "heads"})],
+        "network": [NetworkTraining, None],
     }
 
     def __init__(
@@ -182,8 +147,10 @@ class ClusterTrainer(BaseEstimator):
         entropy_weight: float = 5.0,
         n_epochs: int | str = "auto",
         batch_size: int | str = "auto",
-        learning_rate: float = 0.01,
+        learning_rate: float | str = "auto",
         selection: str = "evidence",
+        update: str = "all",
+        network: NetworkTraining | None = None,
     ) -> None:
         self.scope = scope
         self.n_heads = n_heads
@@ -194,6 +161,8 @@ class ClusterTrainer(BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.selection = selection
+        self.update = update
+        self.network = network
 
     @classmethod
     def for_effort(cls, effort: str) -> ClusterTrainer:
@@ -210,8 +179,11 @@ class ClusterTrainer(BaseEstimator):
         device: str = "cpu",
         n_jobs: int | None = None,
         verbose: int = 0,
+        images: Any = None,
+        extractor: Any = None,
+        validation_images: Any = None,
     ) -> ClusterTrainingResult:
-        """Train heads on features and their neighbor graph.
+        """Train on features and their neighbor graph, and for a network on the images.
 
         Parameters
         ----------
@@ -223,146 +195,40 @@ class ClusterTrainer(BaseEstimator):
         random_state : RandomState
             Source of every draw.
         device : str, default="cpu"
-            Torch device on which heads are trained.
+            Torch device to train on.
         n_jobs : int or None, default=None
-            Threads; None is one for small data, where more cost time, and else leaves the
-        numerical libraries at their own setting.
+            Threads; None is one for heads on small data, where more cost time, and else leaves
+            the numerical libraries at their own setting.
         verbose : int, default=0
             With 1, a progress bar is shown on stderr.
+        images : images or None, default=None
+            Those that the features come from; a network needs them.
+        extractor : transformer or None, default=None
+            The fitted extractor of the features, whose `network_` is trained.
+        validation_images : images or None, default=None
+            By which the epochs of a network are compared; None is the training images. The paper
+            takes the test images, without their labels.
 
         Returns
         -------
         result : ClusterTrainingResult
+            After the training of a network its heads work on the features of its extractor.
         """
         self._validate_params()
         _check_names("starts", self.starts, START_KINDS)
         _check_names("priors", self.priors, PRIORS)
+        check_scope(self, _ONLY_NETWORK, {})
         if n_clusters == 1:
             return ClusterTrainingResult(_single_cluster(features.shape[1]), best_head=0)
-        with limit_threads(suitable_n_jobs(n_jobs, features)):
-            scale = float(np.sqrt(np.mean(np.square(features), dtype=np.float64))) or 1.0
-            scaled = (features / np.float32(scale)).astype(np.float32, copy=False)
-            table = neighbor_table(neighbors)
-            maker = StartMaker(scaled, symmetric_affinity(table), n_clusters, random_state)
-            plan = self._plan()
-            starts = maker.make([kind for kind, _ in plan[:: len(self.priors)]])
-            starts = [starts[head // len(self.priors)] for head in range(self.n_heads)]
+        arguments = (features, neighbors, n_clusters)
+        if self.scope == "heads":
+            with limit_threads(suitable_n_jobs(n_jobs, features)):
+                return train_heads(self, *arguments, random_state, device, verbose)
+        from skscan.training.network_clustering import train_network
 
-            heads, history, n_epochs = self._fit(
-                scaled, table, n_clusters, starts, plan, random_state, device, verbose
-            )
-            if self.selection == "scan_loss":
-                best = int(scan_losses_of_heads(heads, scaled, table).argmin())
-            else:
-                best = head_with_best_evidence(
-                    heads,
-                    [prior for _, prior in plan],
-                    scaled,
-                    table,
-                    unit_rows(maker.embedding),
-                    self.entropy_weight,
-                )
-        heads = LinearHeads(heads.weights / np.float32(scale), heads.biases)
-        return ClusterTrainingResult(heads, best, history, n_epochs)
-
-    def _plan(self) -> list[tuple[str, str]]:
-        """Start and prior of each head."""
-        n_starts, n_priors = len(self.starts), len(self.priors)
-        return [
-            (self.starts[head // n_priors % n_starts], self.priors[head % n_priors])
-            for head in range(self.n_heads)
-        ]
-
-    def _schedule(self, n_samples: int, n_clusters: int, n_steps: int) -> dict[str, int]:
-        """Batch size and passes for about `n_steps` steps."""
-        if isinstance(self.batch_size, str):
-            affordable = max(MAX_AUTO_BATCH_ENTRIES // n_clusters, SAMPLES_PER_CLUSTER)
-            wanted = min(SAMPLES_PER_CLUSTER * n_clusters, affordable)
-            batch_size = max(AUTO_BATCH_SIZE, wanted)
-        else:
-            batch_size = self.batch_size
-        n_batches = max(n_samples // batch_size, 1)
-        return {"n_epochs": max(1, round(n_steps / n_batches)), "batch_size": batch_size}
-
-    def _fit(
-        self,
-        features: NDArray[np.float32],
-        table: NDArray[np.integer],
-        n_clusters: int,
-        starts: list[Start],
-        plan: list[tuple[str, str]],
-        random_state: np.random.RandomState,
-        device: str,
-        verbose: int,
-    ) -> tuple[LinearHeads, list[dict[str, Any]], int]:
-        import torch
-
-        from skscan.training.batched_heads import BatchedHeads, center_heads
-
-        generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
-        inputs = torch.as_tensor(features, device=device)
-        neighbors = torch.as_tensor(np.asarray(table, dtype=np.int64), device=device)
-        label_schedule = self._schedule(len(features), n_clusters, LABEL_FITTING_STEPS)
-        entries_per_head = 2 * min(label_schedule["batch_size"], len(features)) * n_clusters
-        affordable = AUTO_STEPS * AUTO_STEP_ENTRIES // (entries_per_head * self.n_heads)
-        n_steps = min(max(affordable, MIN_AUTO_STEPS), AUTO_STEPS)
-        schedule = self._schedule(len(features), n_clusters, n_steps)
-        if not isinstance(self.n_epochs, str):
-            schedule["n_epochs"] = self.n_epochs
-
-        group_size = max(MAX_BATCH_ENTRIES // entries_per_head, 1)
-        groups = [
-            range(first, min(first + group_size, self.n_heads))
-            for first in range(0, self.n_heads, group_size)
-        ]
-        fitted, history = [], []
-        n_passes = len(groups) * schedule["n_epochs"]
-        with progress(total=n_passes, desc="clustering", unit="pass", verbose=verbose) as bar:
-            for group in groups:
-                labels = np.stack([starts[head].labels for head in group], axis=1)
-                names = [plan[head][1] for head in group]
-                weight, prior, rate = self._objective(labels, names, n_clusters)
-                batched = BatchedHeads(center_heads(features, labels, n_clusters), device)
-                batched.fit_labels(
-                    inputs,
-                    torch.as_tensor(labels.astype(np.int64), device=device),
-                    learning_rate=self.learning_rate,
-                    generator=generator,
-                    **label_schedule,
-                )
-                passes = batched.fit_scan(
-                    inputs,
-                    neighbors,
-                    weight,
-                    prior,
-                    rate,
-                    learning_rate=self.learning_rate,
-                    generator=generator,
-                    **schedule,
-                )
-                for epoch, losses in enumerate(passes):
-                    history += _history_entries(epoch, group, plan, losses)
-                    bar.update()
-                fitted.append(batched.to_numpy())
-        heads = LinearHeads(
-            np.concatenate([part.weights for part in fitted]),
-            np.concatenate([part.biases for part in fitted]),
-        )
-        return heads, history, schedule["n_epochs"]
-
-    def _objective(
-        self, labels: NDArray[np.integer], names: list[str], n_clusters: int
-    ) -> tuple[NDArray, NDArray, NDArray]:
-        """Entropy weight, prior sizes and rate of the prior of heads with these start labels."""
-        priors = [PRIORS[name] for name in names]
-        weight = np.array([self.entropy_weight * prior.weight for prior in priors])
-        rate = np.array([prior.rate for prior in priors])
-        sizes = np.full((len(names), n_clusters), 1 / n_clusters)
-        for head, prior in enumerate(priors):
-            if prior.from_start:
-                counts = np.bincount(labels[:, head], minlength=n_clusters)
-                sizes[head] = np.maximum(counts / counts.sum(), 0.01 / n_clusters)
-        return weight, sizes / sizes.sum(axis=1, keepdims=True), rate
+        given = (images, extractor, validation_images)
+        with limit_threads(n_jobs):
+            return train_network(self, *arguments, *given, random_state, device, n_jobs, verbose)
 
 
 def _check_names(argument: str, names: Sequence[str], allowed: dict[str, Any]) -> None:
@@ -374,20 +240,3 @@ def _check_names(argument: str, names: Sequence[str], allowed: dict[str, Any]) -
 
 def _single_cluster(n_features: int) -> LinearHeads:
     return LinearHeads(np.zeros((1, 1, n_features), np.float32), np.zeros((1, 1), np.float32))
-
-
-def _history_entries(
-    epoch: int, group: range, plan: list[tuple[str, str]], losses: Any
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "head": head,
-            "start": plan[head][0],
-            "prior": plan[head][1],
-            "pass": epoch,
-            "consistency": float(losses.consistency[column]),
-            "entropy": float(losses.entropy[column]),
-            "loss": float(losses.total[column]),
-        }
-        for column, head in enumerate(group)
-    ]

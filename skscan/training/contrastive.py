@@ -27,6 +27,7 @@ class SimCLRTask(Task):
     """
 
     name = "simclr"
+    network: ContrastiveNetwork
 
     def __init__(
         self,

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["scan_loss", "self_label_loss", "simclr_loss"]
+__all__ = ["scan_loss", "scan_losses", "self_label_loss", "simclr_loss"]
 
 LOG_AGREEMENT_FLOOR = -100.0
 """Smallest log-probability of agreement that enters the loss, as in binary cross-entropy."""
 
 SMALLEST_PROBABILITY = 1e-8
 """Mean probabilities are clamped to this before the entropy is taken."""
+
+SMALLEST_SIZE = 1e-6
+"""Expected sizes of clusters, as shares, are clamped to this."""
 
 
 def scan_loss(
@@ -58,15 +61,51 @@ def scan_loss(
     """
     import torch
 
-    log_p = torch.log_softmax(anchor_logits, dim=1)
-    log_q = torch.log_softmax(neighbor_logits, dim=1)
-    log_agreement = torch.logsumexp(log_p + log_q, dim=1)
+    weights = torch.tensor([entropy_weight], device=anchor_logits.device)
+    sizes = torch.full((1, anchor_logits.shape[1]), 1 / anchor_logits.shape[1])
+    terms = scan_losses(
+        anchor_logits[:, None], neighbor_logits[:, None], weights, sizes.to(weights.device)
+    )
+    total, consistency, entropy = (term.squeeze(0) for term in terms)
+    return total, consistency, entropy
+
+
+def scan_losses(
+    anchor_logits: Tensor, neighbor_logits: Tensor, entropy_weights: Tensor, sizes: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""SCAN loss of several heads, each with its own weight and expected sizes of clusters.
+
+    The entropy term is generalised to expected sizes :math:`\pi`, as shares of the C clusters:
+    :math:`\lambda \sum_c \bar p_c \log (\bar p_c / C \pi_c)` is :math:`-\lambda H(\bar p)`, that of
+    :func:`scan_loss`, when they are equal.
+
+    Parameters
+    ----------
+    anchor_logits, neighbor_logits : Tensor of shape (batch, n_heads, n_clusters)
+    entropy_weights : Tensor of shape (n_heads,)
+        :math:`\lambda`.
+    sizes : Tensor of shape (n_heads, n_clusters)
+        :math:`\pi`; rows sum to 1.
+
+    Returns
+    -------
+    total, consistency, entropy : Tensor of shape (n_heads,)
+        The entropy is that of the mean prediction, whatever sizes are expected.
+    """
+    import torch
+
+    log_p = torch.log_softmax(anchor_logits, dim=2)
+    log_q = torch.log_softmax(neighbor_logits, dim=2)
+    log_agreement = torch.logsumexp(log_p + log_q, dim=2)
     # The floor bounds the value only: pairs below it keep their gradient and can still be mended.
     below_floor = (LOG_AGREEMENT_FLOOR - log_agreement).clamp(min=0).detach()
-    consistency = -(log_agreement + below_floor).mean()
+    consistency = -(log_agreement + below_floor).mean(dim=0)
     mean_probability = log_p.exp().mean(dim=0).clamp(min=SMALLEST_PROBABILITY)
-    entropy = -(mean_probability * mean_probability.log()).sum()
-    return consistency - entropy_weight * entropy, consistency, entropy
+    log_mean = mean_probability.log()
+    entropy = -(mean_probability * log_mean).sum(dim=1)
+    expected = (sizes.clamp(min=SMALLEST_SIZE) * sizes.shape[1]).log()
+    divergence = (mean_probability * (log_mean - expected)).sum(dim=1)
+    return consistency + entropy_weights * divergence, consistency, entropy
 
 
 def self_label_loss(

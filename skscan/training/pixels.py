@@ -21,6 +21,8 @@ _MAX_BYTES_IN_MEMORY = 2**32
 _DECODED_AT_ONCE = 64
 _IMAGES_MEASURED = 10_000
 
+Color = tuple[float, float, float]
+
 
 class PixelStore:
     """Pixels by row.
@@ -51,7 +53,7 @@ class PixelStore:
         """Return the store of some rows."""
         return self if len(rows) == len(self) else PixelStore(self.pixels[rows])
 
-    def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def mean_and_std(self) -> tuple[Color, Color]:
         """Return mean and standard deviation of each color, for pixels in 0..1.
 
         Of at most 10,000 images, evenly spread. The deviation is at least 1/255, so that images of
@@ -60,7 +62,8 @@ class PixelStore:
         sample = self.pixels[:: len(self) // _IMAGES_MEASURED + 1]
         mean = sample.mean(axis=(0, 2, 3), dtype=np.float64) / 255
         std = sample.std(axis=(0, 2, 3), dtype=np.float64) / 255
-        return tuple(mean.tolist()), tuple(np.maximum(std, 1 / 255).tolist())
+        red, green, blue = zip(mean.tolist(), np.maximum(std, 1 / 255).tolist(), strict=True)
+        return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
 
     def fingerprint(self) -> str:
         """Return a hash of all pixels."""

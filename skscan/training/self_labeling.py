@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from skscan.exceptions import SkscanWarning
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import modularity, neighbor_information, silhouette_to_centers
+from skscan.training.results import SelfLabelResult
 
 if TYPE_CHECKING:
     import torch
@@ -29,28 +29,6 @@ __all__ = ["SelfLabelResult", "SelfLabelTrainer"]
 AUTO_STEPS = 100
 AUTO_BATCH_SIZE = 512
 SAMPLES_PER_CLUSTER = 50
-
-
-@dataclass(frozen=True)
-class SelfLabelResult:
-    """What the self-labelling stage gives back.
-
-    Parameters
-    ----------
-    heads : LinearHeads
-        The one head to use from now on: the new one if it was accepted, else the earlier one.
-    history : list of dict
-        One entry for each pass: pass, loss, confident (share of samples above the threshold).
-    accepted : bool
-        Whether the new head is kept.
-    reason : str
-        Why it was kept or not, for the user.
-    """
-
-    heads: LinearHeads
-    history: list[dict[str, Any]] = field(default_factory=list)
-    accepted: bool = False
-    reason: str = ""
 
 
 class SelfLabelTrainer(BaseEstimator):

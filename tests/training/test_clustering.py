@@ -140,11 +140,11 @@ def test_one_cluster_takes_all(digits):
 
 
 def test_many_clusters_are_trained_in_groups_of_heads(digits, monkeypatch):
-    from skscan.training import clustering
+    from skscan.training import head_clustering
 
     features, graph, _ = digits
     together = train(features, graph, 10, n_heads=6)
-    monkeypatch.setattr(clustering, "MAX_BATCH_ENTRIES", 20_000)
+    monkeypatch.setattr(head_clustering, "MAX_BATCH_ENTRIES", 20_000)
     apart = train(features, graph, 10, n_heads=6)
     assert len(apart.heads) == len(together.heads) == 6
     assert sorted({entry["head"] for entry in apart.history}) == list(range(6))
@@ -163,7 +163,9 @@ def test_every_effort_is_a_trainer_with_few_parameters(effort):
     ("parameters", "message"),
     [
         ({"n_heads": 0}, "n_heads"),
-        ({"scope": "network"}, "scope"),
+        ({"scope": "images"}, "scope"),
+        ({"scope": "network"}, "needs images, got a matrix of features"),
+        ({"update": "heads"}, "update='heads' has no meaning with scope='heads'"),
         ({"entropy_weight": -1}, "entropy_weight"),
         ({"selection": "labels"}, "selection"),
         ({"starts": ["k-mean"]}, "starts got unknown name 'k-mean'; choose from k-means"),

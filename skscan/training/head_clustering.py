@@ -1,0 +1,233 @@
+"""Clustering on frozen features: many linear heads at once, the best picked without labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from skscan._progress import progress
+from skscan.graph import neighbor_table, symmetric_affinity
+from skscan.networks.heads import LinearHeads
+from skscan.selection import head_with_best_evidence, scan_losses_of_heads
+from skscan.training.results import ClusterTrainingResult
+from skscan.training.spectral import unit_rows
+from skscan.training.starts import Start, StartMaker
+
+if TYPE_CHECKING:
+    from skscan.training.clustering import ClusterTrainer
+
+__all__ = ["PRIORS", "SAMPLES_PER_CLUSTER", "plan_of_heads", "train_heads"]
+
+AUTO_STEPS = 300
+MIN_AUTO_STEPS = 60
+LABEL_FITTING_STEPS = 60
+AUTO_LEARNING_RATE = 0.01
+AUTO_STEP_ENTRIES = 2**20
+"""With more probabilities than this in a step (many clusters), fewer steps are made."""
+
+AUTO_BATCH_SIZE = 512
+MAX_AUTO_BATCH_ENTRIES = 2**25
+SAMPLES_PER_CLUSTER = 20
+"""The entropy of the mean prediction is estimated in each batch: it needs so many samples."""
+
+MAX_BATCH_ENTRIES = 2**23
+"""Heads are trained together as long as their probabilities for a batch stay below this."""
+
+
+class Prior(NamedTuple):
+    """What a head expects of the sizes of clusters."""
+
+    weight: float
+    """Weight of the entropy term, as a share of `entropy_weight`."""
+    rate: float
+    """How far the expected sizes move to the mean prediction in each step."""
+    from_start: bool
+    """Whether the expected sizes begin as those of the start instead of equal."""
+
+
+PRIORS = {
+    "balanced": Prior(weight=1.0, rate=0.0, from_start=False),
+    "lenient": Prior(weight=0.2, rate=0.0, from_start=False),
+    "estimated": Prior(weight=0.2, rate=0.05, from_start=True),
+}
+
+
+def train_heads(
+    trainer: ClusterTrainer,
+    features: NDArray[np.float32],
+    neighbors: sparse.csr_matrix,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    device: str,
+    verbose: int,
+) -> ClusterTrainingResult:
+    """Train heads on frozen features and pick one.
+
+    Parameters
+    ----------
+    trainer : ClusterTrainer
+        The hyper-parameters.
+    features : ndarray of shape (n_samples, n_features), float32
+    neighbors : csr_matrix of shape (n_samples, n_samples)
+    n_clusters : int
+        At least 2.
+    random_state : RandomState
+    device : str
+    verbose : int
+
+    Returns
+    -------
+    result : ClusterTrainingResult
+    """
+    scale = float(np.sqrt(np.mean(np.square(features), dtype=np.float64))) or 1.0
+    scaled = (features / np.float32(scale)).astype(np.float32, copy=False)
+    table = neighbor_table(neighbors)
+    maker = StartMaker(scaled, symmetric_affinity(table), n_clusters, random_state)
+    plan = plan_of_heads(trainer)
+    starts = maker.make([kind for kind, _ in plan[:: len(trainer.priors)]])
+    starts = [starts[head // len(trainer.priors)] for head in range(trainer.n_heads)]
+
+    heads, history, n_epochs = _fit(
+        trainer, scaled, table, n_clusters, starts, plan, random_state, device, verbose
+    )
+    if trainer.selection == "scan_loss":
+        best = int(scan_losses_of_heads(heads, scaled, table).argmin())
+    else:
+        best = head_with_best_evidence(
+            heads,
+            [prior for _, prior in plan],
+            scaled,
+            table,
+            unit_rows(maker.embedding),
+            trainer.entropy_weight,
+        )
+    heads = LinearHeads(heads.weights / np.float32(scale), heads.biases)
+    return ClusterTrainingResult(heads, best, history, n_epochs)
+
+
+def plan_of_heads(trainer: ClusterTrainer) -> list[tuple[str, str]]:
+    """Start and prior of each head."""
+    n_starts, n_priors = len(trainer.starts), len(trainer.priors)
+    return [
+        (trainer.starts[head // n_priors % n_starts], trainer.priors[head % n_priors])
+        for head in range(trainer.n_heads)
+    ]
+
+
+def _schedule(
+    trainer: ClusterTrainer, n_samples: int, n_clusters: int, n_steps: int
+) -> dict[str, int]:
+    """Batch size and passes for about `n_steps` steps."""
+    if isinstance(trainer.batch_size, str):
+        affordable = max(MAX_AUTO_BATCH_ENTRIES // n_clusters, SAMPLES_PER_CLUSTER)
+        wanted = min(SAMPLES_PER_CLUSTER * n_clusters, affordable)
+        batch_size = max(AUTO_BATCH_SIZE, wanted)
+    else:
+        batch_size = trainer.batch_size
+    n_batches = max(n_samples // batch_size, 1)
+    return {"n_epochs": max(1, round(n_steps / n_batches)), "batch_size": batch_size}
+
+
+def _fit(
+    trainer: ClusterTrainer,
+    features: NDArray[np.float32],
+    table: NDArray[np.integer],
+    n_clusters: int,
+    starts: list[Start],
+    plan: list[tuple[str, str]],
+    random_state: np.random.RandomState,
+    device: str,
+    verbose: int,
+) -> tuple[LinearHeads, list[dict[str, Any]], int]:
+    import torch
+
+    from skscan.training.batched_heads import BatchedHeads, center_heads
+
+    learning_rate = trainer.learning_rate
+    if isinstance(learning_rate, str):
+        learning_rate = AUTO_LEARNING_RATE
+    generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
+    inputs = torch.as_tensor(features, device=device)
+    neighbors = torch.as_tensor(np.asarray(table, dtype=np.int64), device=device)
+    label_schedule = _schedule(trainer, len(features), n_clusters, LABEL_FITTING_STEPS)
+    entries_per_head = 2 * min(label_schedule["batch_size"], len(features)) * n_clusters
+    affordable = AUTO_STEPS * AUTO_STEP_ENTRIES // (entries_per_head * trainer.n_heads)
+    n_steps = min(max(affordable, MIN_AUTO_STEPS), AUTO_STEPS)
+    schedule = _schedule(trainer, len(features), n_clusters, n_steps)
+    if not isinstance(trainer.n_epochs, str):
+        schedule["n_epochs"] = trainer.n_epochs
+
+    group_size = max(MAX_BATCH_ENTRIES // entries_per_head, 1)
+    groups = [
+        range(first, min(first + group_size, trainer.n_heads))
+        for first in range(0, trainer.n_heads, group_size)
+    ]
+    fitted, history = [], []
+    n_passes = len(groups) * schedule["n_epochs"]
+    with progress(total=n_passes, desc="clustering", unit="pass", verbose=verbose) as bar:
+        for group in groups:
+            labels = np.stack([starts[head].labels for head in group], axis=1)
+            names = [plan[head][1] for head in group]
+            weight, prior, rate = _objective(trainer, labels, names, n_clusters)
+            batched = BatchedHeads(center_heads(features, labels, n_clusters), device)
+            batched.fit_labels(
+                inputs,
+                torch.as_tensor(labels.astype(np.int64), device=device),
+                learning_rate=learning_rate,
+                generator=generator,
+                **label_schedule,
+            )
+            passes = batched.fit_scan(
+                inputs,
+                neighbors,
+                weight,
+                prior,
+                rate,
+                learning_rate=learning_rate,
+                generator=generator,
+                **schedule,
+            )
+            for epoch, losses in enumerate(passes):
+                history += _history_entries(epoch, group, plan, losses)
+                bar.update()
+            fitted.append(batched.to_numpy())
+    heads = LinearHeads(
+        np.concatenate([part.weights for part in fitted]),
+        np.concatenate([part.biases for part in fitted]),
+    )
+    return heads, history, schedule["n_epochs"]
+
+
+def _objective(
+    trainer: ClusterTrainer, labels: NDArray[np.integer], names: list[str], n_clusters: int
+) -> tuple[NDArray, NDArray, NDArray]:
+    """Entropy weight, prior sizes and rate of the prior of heads with these start labels."""
+    priors = [PRIORS[name] for name in names]
+    weight = np.array([trainer.entropy_weight * prior.weight for prior in priors])
+    rate = np.array([prior.rate for prior in priors])
+    sizes = np.full((len(names), n_clusters), 1 / n_clusters)
+    for head, prior in enumerate(priors):
+        if prior.from_start:
+            counts = np.bincount(labels[:, head], minlength=n_clusters)
+            sizes[head] = np.maximum(counts / counts.sum(), 0.01 / n_clusters)
+    return weight, sizes / sizes.sum(axis=1, keepdims=True), rate
+
+
+def _history_entries(
+    epoch: int, group: range, plan: list[tuple[str, str]], losses: Any
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "head": head,
+            "start": plan[head][0],
+            "prior": plan[head][1],
+            "pass": epoch,
+            "consistency": float(losses.consistency[column]),
+            "entropy": float(losses.entropy[column]),
+            "loss": float(losses.total[column]),
+        }
+        for column, head in enumerate(group)
+    ]

@@ -1,0 +1,313 @@
+"""The clustering stage on images: backbone and heads learn to agree with neighbors."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+from torch import Tensor
+
+from skscan.extractors.network import NetworkFeatureExtractor, network_features
+from skscan.graph import neighbor_table
+from skscan.images import as_collection
+from skscan.neighbors import NeighborMiner
+from skscan.networks.heads import LinearHeads
+from skscan.networks.modules import ClusteringNetwork
+from skscan.networks.trained import TrainedNetwork
+from skscan.training.augmentations import Augmentation, CenterCrop
+from skscan.training.head_clustering import (
+    PRIORS,
+    SAMPLES_PER_CLUSTER,
+    plan_of_heads,
+    train_heads,
+)
+from skscan.training.loop import Draws, Pass, Task, TrainingLoop
+from skscan.training.losses import scan_losses
+from skscan.training.network_selection import BestEpoch
+from skscan.training.network_settings import (
+    load_images,
+    make_checkpoint,
+    network_of,
+    training_of,
+    with_backbone,
+)
+from skscan.training.pixels import PixelStore
+from skscan.training.results import ClusterTrainingResult
+
+if TYPE_CHECKING:
+    from skscan.training.clustering import ClusterTrainer
+
+__all__ = ["ClusteringTask", "HeadPriors", "train_network"]
+
+AUTO_EPOCHS = 50
+AUTO_BATCH_SIZE = 128
+SELECTION_NEIGHBORS = 5
+_FEATURES_AT_ONCE = 256
+
+
+def train_network(
+    trainer: ClusterTrainer,
+    features: NDArray[np.float32],
+    neighbors: sparse.csr_matrix,
+    n_clusters: int,
+    images: Any,
+    extractor: Any,
+    validation_images: Any,
+    random_state: np.random.RandomState,
+    device: str,
+    n_jobs: int | None,
+    verbose: int,
+) -> ClusterTrainingResult:
+    """Train the network of an extractor, and heads on it, on images and their neighbor graph.
+
+    Parameters
+    ----------
+    trainer : ClusterTrainer
+        The hyper-parameters.
+    features : ndarray of shape (n_samples, n_features), float32
+        From which the neighbors were mined.
+    neighbors : csr_matrix of shape (n_samples, n_samples)
+    n_clusters : int
+        At least 2.
+    images : images
+        Those that the features come from; unreadable ones are left out as there.
+    extractor : transformer
+        With a `network_`.
+    validation_images : images or None
+        By which epochs and heads are compared; None is the training images.
+    random_state : RandomState
+    device : str
+    n_jobs : int or None
+    verbose : int
+
+    Returns
+    -------
+    result : ClusterTrainingResult
+        Its heads work on the features of its extractor.
+    """
+    start, training = network_of(extractor), training_of(trainer)
+    pixels = load_images(images, start, len(features), n_jobs, verbose)
+    table = neighbor_table(neighbors)
+    seed = int(random_state.randint(np.iinfo(np.int32).max))
+    history: list[dict[str, Any]]
+    if tuple(trainer.starts) == ("random",):
+        heads, priors, history = *_random_start(trainer, start, n_clusters, seed), []
+    else:
+        frozen = _backbone_features(start, pixels, device)
+        heads, priors, history = _start_on_frozen_features(
+            trainer, frozen, neighbors, n_clusters, random_state, device, verbose
+        )
+    network = ClusteringNetwork(start.backbone("cpu"), heads, trainer.update)
+    network.to(memory_format=torch.channels_last)
+    judge = _make_judge(pixels, table, start, validation_images, extractor, n_jobs, verbose)
+    task = ClusteringTask(network, pixels, table, training.views(start), priors, judge)
+    batch_size = trainer.batch_size
+    if isinstance(batch_size, str):
+        batch_size = min(max(AUTO_BATCH_SIZE, SAMPLES_PER_CLUSTER * n_clusters), len(pixels))
+    n_epochs = AUTO_EPOCHS if isinstance(trainer.n_epochs, str) else trainer.n_epochs
+    settings = training.settings(
+        n_epochs, batch_size, trainer.learning_rate, seed=seed, device=device, verbose=verbose
+    )
+    checkpoint = make_checkpoint(
+        trainer, "scan", seed, start, pixels=pixels.pixels, neighbors=table, heads=heads.weights
+    )
+    passes = TrainingLoop(task, training.optimizer_of(network), settings, checkpoint).run()
+    best_head = judge.restore_best(network)
+    tuned = with_backbone(start, network.backbone)
+    return ClusterTrainingResult(
+        network.to_heads(),
+        best_head,
+        [*history, *passes],
+        n_epochs,
+        NetworkFeatureExtractor(tuned, device=device, n_jobs=n_jobs),
+    )
+
+
+class ClusteringTask(Task):
+    """The SCAN loss of every head, on views of images and of their neighbors.
+
+    Parameters
+    ----------
+    network : ClusteringNetwork
+    pixels : PixelStore
+    table : int ndarray of shape (n_samples, width)
+        Neighbors of each image, usually itself first.
+    augmentation : Augmentation
+        Of anchors and neighbors alike.
+    priors : HeadPriors
+    judge : BestEpoch
+        Compares epochs and heads.
+    """
+
+    name = "scan"
+    network: ClusteringNetwork
+
+    def __init__(
+        self,
+        network: ClusteringNetwork,
+        pixels: PixelStore,
+        table: NDArray[np.integer],
+        augmentation: Augmentation,
+        priors: HeadPriors,
+        judge: BestEpoch,
+    ) -> None:
+        self.network = network
+        self.n_samples = len(pixels)
+        self._pixels = pixels
+        self._table = torch.from_numpy(table.astype(np.int64))
+        self._augmentation = augmentation
+        self._priors = priors
+        self._judge = judge
+
+    def draw(self, rows: Tensor, generator: torch.Generator) -> Draws:
+        """Draw one neighbor of each row, from all in its list, and a view of both."""
+        side, n = self._pixels.side, len(rows)
+        columns = torch.randint(self._table.shape[1], (n, 1), generator=generator)
+        neighbor = self._table[rows].gather(1, columns).squeeze(1)
+        views = self._augmentation.draw(2 * n, side, side, generator)
+        draws = {name: values.unflatten(0, (n, 2)) for name, values in views.items()}
+        return {"neighbor": neighbor, **draws}
+
+    def passes(self, rows: Tensor, draws: Draws) -> list[Pass]:
+        """Anchors, then neighbors: each has its own statistics of batch normalisation."""
+        device = next(self.network.parameters()).device
+        views = {name: values for name, values in draws.items() if name != "neighbor"}
+        return [
+            Pass(
+                self._augmentation(
+                    self._pixels.take(which, device),
+                    {name: values[:, view] for name, values in views.items()},
+                )
+            )
+            for view, which in enumerate([rows, draws["neighbor"]])
+        ]
+
+    def loss(self, outputs: list[Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """Sum the losses of the heads."""
+        anchors, neighbors = outputs
+        device = anchors.device
+        total, consistency, entropy = scan_losses(
+            anchors, neighbors, self._priors.weights.to(device), self._priors.sizes.to(device)
+        )
+        self._priors.follow(anchors)
+        terms = {"consistency": consistency.mean().item(), "entropy": entropy.mean().item()}
+        return total.sum(), terms
+
+    def after_epoch(self, epoch: int) -> dict[str, float]:
+        """Compare the heads, and this epoch with the best before."""
+        return self._judge.look(epoch, self.network, self._priors.sizes)
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the priors and the best epoch."""
+        return {"sizes": self._priors.sizes, "best": self._judge.state()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back the priors and the best epoch."""
+        self._priors.sizes = state["sizes"]
+        self._judge.load_state(state["best"])
+
+
+class HeadPriors:
+    """What heads expect of the sizes of clusters.
+
+    Parameters
+    ----------
+    names : list of {"balanced", "lenient", "estimated"}
+        Prior of each head.
+    sizes : ndarray of shape (n_heads, n_clusters)
+        Sizes, as shares, that "estimated" begins with.
+    trainer : ClusterTrainer
+
+    Attributes
+    ----------
+    weights : Tensor of shape (n_heads,)
+        Weight of the entropy term.
+    sizes : Tensor of shape (n_heads, n_clusters)
+        Expected sizes.
+    """
+
+    def __init__(self, names: list[str], sizes: NDArray, trainer: ClusterTrainer) -> None:
+        priors = [PRIORS[name] for name in names]
+        self.weights = torch.tensor([trainer.entropy_weight * prior.weight for prior in priors])
+        self._rates = torch.tensor([[prior.rate] for prior in priors])
+        even = np.full_like(sizes, 1 / sizes.shape[1])
+        from_start = np.array([[prior.from_start] for prior in priors])
+        self.sizes = torch.from_numpy(np.where(from_start, sizes, even).astype(np.float32))
+
+    def follow(self, anchors: Tensor) -> None:
+        """Move estimated sizes to the mean prediction of a batch."""
+        if bool((self._rates > 0).any()):
+            mean = torch.softmax(anchors.detach(), dim=2).mean(dim=0).cpu()
+            self.sizes = self.sizes + self._rates * (mean - self.sizes)
+
+
+def _random_start(
+    trainer: ClusterTrainer, network: TrainedNetwork, n_clusters: int, seed: int
+) -> tuple[LinearHeads, HeadPriors]:
+    """Begin with heads as torch begins with linear layers."""
+    names = [trainer.priors[head % len(trainer.priors)] for head in range(trainer.n_heads)]
+    bound = 1 / math.sqrt(network.n_features())
+    rng = np.random.default_rng(seed)
+    shape = (len(names), n_clusters, network.n_features())
+    weights = rng.uniform(-bound, bound, shape).astype(np.float32)
+    biases = rng.uniform(-bound, bound, shape[:2]).astype(np.float32)
+    even = np.full(shape[:2], 1 / n_clusters)
+    return LinearHeads(weights, biases), HeadPriors(names, even, trainer)
+
+
+def _start_on_frozen_features(
+    trainer: ClusterTrainer,
+    features: NDArray[np.float32],
+    neighbors: sparse.csr_matrix,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    device: str,
+    verbose: int,
+) -> tuple[LinearHeads, HeadPriors, list[dict[str, Any]]]:
+    """Begin with the head that the selection keeps after training on frozen features."""
+    on_frozen = clone(trainer).set_params(
+        scope="heads", n_epochs="auto", batch_size="auto", learning_rate="auto"
+    )
+    result = train_heads(on_frozen, features, neighbors, n_clusters, random_state, device, verbose)
+    head = result.heads.select(result.best_head)
+    _, prior = plan_of_heads(on_frozen)[result.best_head]
+    sizes = head.predict_proba(features).mean(axis=0, keepdims=True)
+    return head, HeadPriors([prior], sizes, trainer), result.history
+
+
+def _backbone_features(
+    network: TrainedNetwork, pixels: PixelStore, device: str
+) -> NDArray[np.float32]:
+    compute = network_features(network, "backbone", device)
+    return np.concatenate(
+        [
+            compute(pixels.pixels[start : start + _FEATURES_AT_ONCE].transpose(0, 2, 3, 1))
+            for start in range(0, len(pixels), _FEATURES_AT_ONCE)
+        ]
+    )
+
+
+def _make_judge(
+    pixels: PixelStore,
+    table: NDArray[np.integer],
+    network: TrainedNetwork,
+    validation_images: Any,
+    extractor: Any,
+    n_jobs: int | None,
+    verbose: int,
+) -> BestEpoch:
+    """Compare epochs on the training images, or on others and the neighbors among them."""
+    view = CenterCrop(network.image_size, network.mean, network.std)
+    if validation_images is not None:
+        images = as_collection(validation_images)
+        pixels = load_images(images, network, None, n_jobs, verbose)
+        features = extractor.transform(images)
+        features = features[~np.isnan(features[:, 0])]
+        miner = NeighborMiner(SELECTION_NEIGHBORS, metric="cosine", n_jobs=n_jobs)
+        table = neighbor_table(miner.fit_transform(features))
+    return BestEpoch(pixels, table[:, : SELECTION_NEIGHBORS + 1], view)

@@ -1,0 +1,63 @@
+"""What the stages of training give back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from skscan.networks.heads import LinearHeads
+
+if TYPE_CHECKING:
+    from skscan.extractors.network import NetworkFeatureExtractor
+
+__all__ = ["ClusterTrainingResult", "SelfLabelResult"]
+
+
+@dataclass(frozen=True)
+class ClusterTrainingResult:
+    """What the clustering stage found.
+
+    Parameters
+    ----------
+    heads : LinearHeads
+        All trained heads.
+    best_head : int
+        The head that the selection keeps.
+    history : list of dict
+        One entry for each head and pass: head, start, prior, pass, consistency, entropy, loss.
+    n_iter : int
+        Passes over the data.
+    extractor : NetworkFeatureExtractor or None
+        Of the features that the heads work on, when the network was trained too.
+    """
+
+    heads: LinearHeads
+    best_head: int
+    history: list[dict[str, Any]] = field(default_factory=list)
+    n_iter: int = 0
+    extractor: NetworkFeatureExtractor | None = None
+
+
+@dataclass(frozen=True)
+class SelfLabelResult:
+    """What the self-labelling stage gives back.
+
+    Parameters
+    ----------
+    heads : LinearHeads
+        The one head to use from now on: the new one if it was accepted, else the earlier one.
+    history : list of dict
+        One entry for each pass: pass, loss, confident (share of samples above the threshold).
+    accepted : bool
+        Whether the new head is kept.
+    reason : str
+        Why it was kept or not, for the user.
+    extractor : NetworkFeatureExtractor or None
+        Of the features that the head works on, when the network was trained too.
+    """
+
+    heads: LinearHeads
+    history: list[dict[str, Any]] = field(default_factory=list)
+    accepted: bool = False
+    reason: str = ""
+    extractor: NetworkFeatureExtractor | None = None
