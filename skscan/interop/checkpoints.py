@@ -14,33 +14,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from skscan.exceptions import ModelFileError
+from skscan.extractors.checkpoint_files import KeyReport, read_checkpoint, weights_by_our_names
 from skscan.interop.architectures import check_options, detect_architecture, input_settings
-from skscan.interop.names import CLUSTER_HEAD, our_name
-from skscan.interop.reading import RawCheckpoint, read_checkpoint
+from skscan.networks.checkpoint_names import CLUSTER_HEAD
 from skscan.networks.heads import LinearHeads
 from skscan.networks.trained import BACKBONE, TrainedNetwork
 
 __all__ = ["KeyReport", "ScanCheckpoint", "load_scan_checkpoint"]
-
-
-@dataclass(frozen=True)
-class KeyReport:
-    """What became of each entry of a file.
-
-    Attributes
-    ----------
-    loaded : dict from str to str
-        Names in the file with ours.
-    ignored : dict from str to str
-        Names in the file of what is not needed, with what that is.
-    missing : tuple of str
-        Our names of what the file lacks and a trained network can do without: counts of batches,
-        which files of old versions of torch do not have. They are set to 0.
-    """
-
-    loaded: dict[str, str]
-    ignored: dict[str, str]
-    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +124,7 @@ def load_scan_checkpoint(
     """
     check_options(stem, image_size, normalization)
     raw = read_checkpoint(path)
-    arrays, report = _rename(raw)
+    arrays, report = weights_by_our_names(raw)
     shapes = {
         name.removeprefix(BACKBONE): array.shape
         for name, array in arrays.items()
@@ -167,24 +147,6 @@ def load_scan_checkpoint(
     checkpoint = ScanCheckpoint(raw.kind, network, heads, raw.best_head, report)
     _check(checkpoint, raw.path)
     return checkpoint
-
-
-def _rename(raw: RawCheckpoint) -> tuple[dict[str, NDArray], KeyReport]:
-    """Return the weights by our names."""
-    arrays: dict[str, NDArray] = {}
-    loaded = {}
-    for name, tensor in raw.weights.items():
-        ours = our_name(name)
-        assert ours is not None  # names were checked when the file was read
-        if ours in arrays:
-            raise ModelFileError(f"{raw.path!r} holds {name!r} twice, with prefix and without")
-        loaded[name] = ours
-        arrays[ours] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    norms = [name.removesuffix(".running_mean") for name in arrays if "running_mean" in name]
-    counts = [f"{name}.num_batches_tracked" for name in norms]
-    missing = tuple(name for name in counts if name not in arrays)
-    arrays |= {name: np.zeros((), np.int64) for name in missing}
-    return arrays, KeyReport(loaded, raw.ignored, missing)
 
 
 def _heads(arrays: dict[str, NDArray], path: str) -> LinearHeads | None:

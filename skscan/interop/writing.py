@@ -11,7 +11,7 @@ import torch
 
 from skscan._files import write_atomically
 from skscan.interop.estimators import network_and_heads
-from skscan.interop.names import CLUSTER_HEAD
+from skscan.networks.checkpoint_names import CLUSTER_HEAD
 from skscan.networks.heads import LinearHeads
 from skscan.networks.trained import BACKBONE, PROJECTION_HEAD, TrainedNetwork
 

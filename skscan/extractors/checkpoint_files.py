@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from skscan.exceptions import ModelFileError
 from skscan.extractors.weights import read_content
-from skscan.interop.names import CLUSTER_HEAD, is_momentum_state, our_name
+from skscan.networks.checkpoint_names import CLUSTER_HEAD, is_momentum_state, our_name
 
-__all__ = ["RawCheckpoint", "read_checkpoint"]
+__all__ = ["KeyReport", "RawCheckpoint", "read_checkpoint", "weights_by_our_names"]
 
 # Entries beside the weights, and what they are.
 _KNOWN_ENTRIES = {
@@ -37,7 +38,7 @@ class RawCheckpoint:
     path : str
         The file, for errors.
     kind : str
-        One of `skscan.interop.names.KINDS`.
+        One of `skscan.networks.checkpoint_names.KINDS`.
     weights : dict from str to torch.Tensor
         By the names in the file.
     best_head : int
@@ -51,6 +52,26 @@ class RawCheckpoint:
     weights: dict[str, torch.Tensor]
     best_head: int
     ignored: dict[str, str]
+
+
+@dataclass(frozen=True)
+class KeyReport:
+    """What became of each entry of a file.
+
+    Attributes
+    ----------
+    loaded : dict from str to str
+        Names in the file with ours.
+    ignored : dict from str to str
+        Names in the file of what is not needed, with what that is.
+    missing : tuple of str
+        Our names of what the file lacks and a trained network can do without: counts of batches,
+        which files of old versions of torch do not have. They are set to 0.
+    """
+
+    loaded: dict[str, str]
+    ignored: dict[str, str]
+    missing: tuple[str, ...]
 
 
 def read_checkpoint(path: str | os.PathLike) -> RawCheckpoint:
@@ -89,6 +110,40 @@ def read_checkpoint(path: str | os.PathLike) -> RawCheckpoint:
         _best_head(entries, path),
         ignored,
     )
+
+
+def weights_by_our_names(raw: RawCheckpoint) -> tuple[dict[str, NDArray], KeyReport]:
+    """Rename the weights of a checkpoint.
+
+    Parameters
+    ----------
+    raw : RawCheckpoint
+
+    Returns
+    -------
+    arrays : dict from str to ndarray
+        By the names of `skscan.networks.trained.TrainedNetwork`, and ``cluster_head.<n>.<name>``.
+    report : KeyReport
+
+    Raises
+    ------
+    ModelFileError
+        If a weight is there twice.
+    """
+    arrays: dict[str, NDArray] = {}
+    loaded = {}
+    for name, tensor in raw.weights.items():
+        ours = our_name(name)
+        assert ours is not None  # names were checked when the file was read
+        if ours in arrays:
+            raise ModelFileError(f"{raw.path!r} holds {name!r} twice, with prefix and without")
+        loaded[name] = ours
+        arrays[ours] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    norms = [name.removesuffix(".running_mean") for name in arrays if "running_mean" in name]
+    counts = [f"{name}.num_batches_tracked" for name in norms]
+    missing = tuple(name for name in counts if name not in arrays)
+    arrays |= {name: np.zeros((), np.int64) for name in missing}
+    return arrays, KeyReport(loaded, raw.ignored, missing)
 
 
 def _split(content: Any, path: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
