@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from skscan import __version__
-from skscan.cli import cluster, evaluate, extract, info, interrupt, predict
+from skscan.cli import cluster, convert, evaluate, extract, info, interrupt, predict
 from skscan.cli.errors import INTERRUPTED
 from skscan.cli.terminal import show_warnings_as_lines
 
@@ -52,6 +52,7 @@ app.command(epilog=cluster.EXAMPLES)(cluster.cluster)
 app.command(epilog=predict.EXAMPLES)(predict.predict)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=extract.EXAMPLES)(extract.extract)
+app.command(epilog=convert.EXAMPLES)(convert.convert)
 app.command(epilog=info.EXAMPLES)(info.info)
 
 

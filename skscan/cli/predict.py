@@ -60,7 +60,8 @@ def predict(
 ) -> None:
     """Sort new images into the clusters of an earlier run.
 
-    The images of NEWFOLDER are sorted with the model in OUT, which `skscan cluster` has written.
+    The images of NEWFOLDER are sorted with the model in OUT, which `skscan cluster` has written, or
+    `skscan convert`.
 
     The table has the columns path, cluster, confidence and second_cluster.
     """
@@ -68,7 +69,7 @@ def predict(
         check_output_file(csv)
     started = time.perf_counter()
     paths = find_images(folder, results=out)
-    clusterer = load_model(out)
+    clusterer = _load_any(out)
     _use_settings(clusterer, n_jobs=jobs, device=device, verbose=int(not quiet))
     loaded = time.perf_counter()
     with only_results_on_stdout():
@@ -105,6 +106,11 @@ def predict(
         _print_summary(summary, csv)
 
 
+def _load_any(out: Path) -> "SCANClusterer":
+    """Return a clusterer saved by ``skscan cluster``, ``skscan convert`` or `skscan.save`."""
+    return _load_clusterer(out) if (out / "model.json").is_file() else load_model(out)
+
+
 def load_model(out: Path) -> "SCANClusterer":
     """Return the clusterer that ``skscan cluster`` saved in `out`.
 
@@ -121,12 +127,16 @@ def load_model(out: Path) -> "SCANClusterer":
         raise WrongUse(
             f"{out} holds no model; OUT is a folder that `skscan cluster FOLDER -k K -o OUT` wrote"
         )
+    return _load_clusterer(out / MODEL)
+
+
+def _load_clusterer(folder: Path) -> "SCANClusterer":
     from skscan.clusterer import SCANClusterer
     from skscan.persistence import load
 
-    model = load(out / MODEL)
+    model = load(folder)
     if not isinstance(model, SCANClusterer) or model.feature_extractor_ is None:
-        raise CommandFailed(f"the model in {out / MODEL} sorts no images")
+        raise CommandFailed(f"the model in {folder} sorts no images")
     return model
 
 

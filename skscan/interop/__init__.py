@@ -6,7 +6,7 @@
 """
 
 from skscan.interop.checkpoints import KeyReport, ScanCheckpoint, load_scan_checkpoint
-from skscan.interop.neighbor_files import load_neighbors, save_neighbors
+from skscan.interop.neighbor_files import load_neighbors, read_graph, save_neighbors, write_graph
 from skscan.interop.writing import save_scan_checkpoint
 
 __all__ = [
@@ -14,6 +14,8 @@ __all__ = [
     "ScanCheckpoint",
     "load_neighbors",
     "load_scan_checkpoint",
+    "read_graph",
     "save_neighbors",
     "save_scan_checkpoint",
+    "write_graph",
 ]

@@ -148,8 +148,8 @@ def _small_resnet(
 ) -> Architecture:
     if stem is None:
         raise ValueError(
-            f"{path!r} holds a ResNet for small images, and its keys cannot tell which: give "
-            "stem='cifar' (32 pixels: CIFAR-10, CIFAR-100-20) or stem='stl' (96 pixels: STL-10)"
+            f"{path!r} holds a ResNet for small images, and its keys cannot tell whether stem is "
+            "'cifar' (32 pixels: CIFAR-10, CIFAR-100-20) or 'stl' (96 pixels: STL-10); say which"
         )
     depth = next(depth for depth, blocks in DEPTHS.items() if blocks == n_blocks)
     return {"stem": stem, "depth": depth, "width": width}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import csr_matrix, issparse, load_npz, save_npz
 from sklearn.preprocessing import normalize
 from sklearn.utils import check_array
 
@@ -17,7 +18,7 @@ from skscan._files import write_atomically
 from skscan.exceptions import ModelFileError
 from skscan.graph import neighbor_table
 
-__all__ = ["load_neighbors", "save_neighbors"]
+__all__ = ["load_neighbors", "read_graph", "save_neighbors", "write_graph"]
 
 _METRICS = ("cosine", "euclidean")
 _BLOCK_ROWS = 1024
@@ -115,6 +116,51 @@ def save_neighbors(graph: Any, path: str | os.PathLike) -> None:
         raise ValueError("graph lists some samples among their own neighbors and others not")
     file = io.BytesIO()
     np.save(file, table.astype(np.int64), allow_pickle=False)
+    write_atomically(Path(path), file.getbuffer())
+
+
+def read_graph(path: str | os.PathLike) -> csr_matrix:
+    """Read a graph written by `write_graph` or ``scipy.sparse.save_npz``.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A .npz file.
+
+    Returns
+    -------
+    graph : csr_matrix
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing or damaged, or holds something else.
+    """
+    path = os.fspath(path)
+    try:
+        return csr_matrix(load_npz(path))
+    except FileNotFoundError:
+        raise ModelFileError(f"there is no file of neighbors {path!r}") from None
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ModelFileError(f"{path!r} is no readable graph of neighbors: {error}") from error
+
+
+def write_graph(graph: csr_matrix, path: str | os.PathLike) -> None:
+    """Write a graph in scipy's format, in one step.
+
+    Parameters
+    ----------
+    graph : csr_matrix
+    path : str or path-like
+        Where to write.
+
+    Raises
+    ------
+    OSError
+        If writing fails; an earlier file is left as it was.
+    """
+    file = io.BytesIO()
+    save_npz(file, graph)
     write_atomically(Path(path), file.getbuffer())
 
 
