@@ -37,7 +37,7 @@ def run_sequences(
     Returns
     -------
     Tensor of shape (n, ...)
-        A new tensor, unless there are no steps.
+        A new tensor.
     """
     # Row i of the moved batch holds image place[i].
     place = torch.arange(len(images))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,10 +63,10 @@ class StrongAugmentation(Augmentation):
     ) -> None:
         super().__init__(size, mean, std)
         for name, value in (("n_ops", n_ops), ("cutout", cutout)):
-            if not isinstance(value, int) or value < 0:
+            if not isinstance(value, int | np.integer) or value < 0:
                 raise ValueError(f"{name} must be a whole number from 0 on, got {value!r}")
-        self.n_ops = n_ops
-        self.cutout = cutout
+        self.n_ops = int(n_ops)
+        self.cutout = int(cutout)
 
     def draw(self, n: int, height: int, width: int, generator: torch.Generator) -> Draws:
         """Draw the rows of each image.

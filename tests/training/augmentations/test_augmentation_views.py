@@ -82,6 +82,15 @@ def test_pieces_that_fit_into_the_cache_change_nothing(augmentation, values, mon
     torch.testing.assert_close(augmentation(pixels, draws), whole, atol=1e-5, rtol=0)
 
 
+def test_all_work_is_done_where_the_pixels_are(augmentation):
+    # Tensors on "meta" have no values: whatever was fetched from there, to look at it or to mix it
+    # with what is on the CPU, would raise.
+    draws = drawn(augmentation, batch(n=60))
+    result = augmentation(batch(n=60).to("meta"), draws)
+    assert result.device.type == "meta"
+    assert result.shape == (60, 3, 24, 24)
+
+
 def test_a_batch_of_none(augmentation):
     pixels = batch(n=0)
     assert augmentation(pixels, drawn(augmentation, pixels)).shape == (0, 3, 24, 24)
