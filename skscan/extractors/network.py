@@ -147,8 +147,8 @@ def features_function(
     """
     import torch
 
-    scaled_mean = 255 * torch.tensor(mean, device=device).view(1, 3, 1, 1)
-    scaled_std = 255 * torch.tensor(std, device=device).view(1, 3, 1, 1)
+    scaled_mean = 255 * torch.tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+    scaled_std = 255 * torch.tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
     def compute(pixels: np.ndarray) -> np.ndarray:
         first = (pixels.shape[1] - image_size) // 2

@@ -18,6 +18,7 @@ from skscan.exceptions import SkscanWarning
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import modularity, neighbor_information, silhouette_to_centers
+from skscan.training.network_settings import NetworkTraining, check_scope
 from skscan.training.results import SelfLabelResult
 
 if TYPE_CHECKING:
@@ -29,14 +30,19 @@ __all__ = ["SelfLabelResult", "SelfLabelTrainer"]
 AUTO_STEPS = 100
 AUTO_BATCH_SIZE = 512
 SAMPLES_PER_CLUSTER = 50
+AUTO_LEARNING_RATE = 0.0003
+
+_ONLY_NETWORK = {"averaging": "none", "decay": 0.999, "network": None}
 
 
 class SelfLabelTrainer(BaseEstimator):
     """Train the best head further on its own confident predictions.
 
     In each step the samples that the head is confident of become labels for strongly perturbed
-    copies of themselves (section 2.3 of the paper). On frozen features the perturbation moves a
-    sample towards one of its neighbors, adds noise and drops features.
+    copies of themselves (section 2.3 of the paper). With ``scope="heads"`` features are frozen, and
+    the perturbation moves a sample towards one of its neighbors, adds noise and drops features.
+    With ``scope="network"`` the network of the feature extractor is trained too, on strongly
+    augmented images, as in the paper.
 
     The new head replaces the earlier one only if some label-free criterion (modularity of the
     graph, information of neighbors, silhouette) rises and none falls. The earlier head is kept
@@ -44,31 +50,45 @@ class SelfLabelTrainer(BaseEstimator):
 
     Parameters
     ----------
-    scope : {"heads"}, default="heads"
-        What is trained: the linear head on frozen features.
+    scope : {"heads", "network"}, default="heads"
+        What is trained: the linear head on frozen features, or this and the network.
     threshold : float, default=0.99
         A sample is confident when its largest probability is above this.
     class_balancing : bool, default=True
         Let every class count the same, however many confident samples it has.
     n_epochs : int or "auto", default="auto"
-        Passes over the data; ``"auto"`` makes about 100 steps.
+        Passes over the data; ``"auto"`` makes about 100 steps of a head, 100 passes of a network.
     batch_size : int or "auto", default="auto"
-        Samples in a batch; ``"auto"`` takes 512, or 50 for each cluster if that is more.
-    learning_rate : float, default=0.0003
-        Step of Adam; it falls to zero along a cosine.
+        Samples in a batch. ``"auto"`` takes 512 for a head, or 50 for each cluster if that is
+        more, and 1,000 for a network, or all if there are fewer.
+    learning_rate : float or "auto", default="auto"
+        For a head, of Adam, 0.0003: it falls to zero along a cosine. For a network it is constant,
+        and 0.0001 with Adam.
     noise : float, default=0.3
-        Strength of the perturbation: share of features that are dropped, and standard deviation of
-        the noise in units of the root mean square of the features.
+        Heads only. Strength of the perturbation: share of features that are dropped, and standard
+        deviation of the noise in units of the root mean square of the features.
+    averaging : {"none", "mean-teacher", "scaled-steps"}, default="none"
+        Network only. ``"mean-teacher"``: labels come from a moving average of the weights, which
+        is kept in the end. ``"scaled-steps"`` is what the paper's experiments on ImageNet amount
+        to: steps are ``1 - decay`` times as long, and the statistics of batch normalisation stay
+        those of the start.
+    decay : float, default=0.999
+        Network only. Of the moving average.
+    network : NetworkTraining or None, default=None
+        Network only. Its augmentation, optimiser, precision, checkpoints; None is the paper's.
     """
 
     _parameter_constraints: dict = {
-        "scope": [StrOptions({"heads"})],
+        "scope": [StrOptions({"heads", "network"})],
         "threshold": [Interval(Real, 0, 1, closed="left")],
         "class_balancing": ["boolean"],
         "n_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "noise": [Interval(Real, 0, 1, closed="left")],
+        "averaging": [StrOptions({"none", "mean-teacher", "scaled-steps"})],
+        "decay": [Interval(Real, 0, 1, closed="left")],
+        "network": [NetworkTraining, None],
     }
 
     def __init__(
@@ -79,8 +99,11 @@ class SelfLabelTrainer(BaseEstimator):
         class_balancing: bool = True,
         n_epochs: int | str = "auto",
         batch_size: int | str = "auto",
-        learning_rate: float = 0.0003,
+        learning_rate: float | str = "auto",
         noise: float = 0.3,
+        averaging: str = "none",
+        decay: float = 0.999,
+        network: NetworkTraining | None = None,
     ) -> None:
         self.scope = scope
         self.threshold = threshold
@@ -89,6 +112,9 @@ class SelfLabelTrainer(BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.noise = noise
+        self.averaging = averaging
+        self.decay = decay
+        self.network = network
 
     def train(
         self,
@@ -101,6 +127,8 @@ class SelfLabelTrainer(BaseEstimator):
         device: str = "cpu",
         n_jobs: int | None = None,
         verbose: int = 0,
+        images: Any = None,
+        extractor: Any = None,
     ) -> SelfLabelResult:
         """Train one head on its own labels and decide whether it got better.
 
@@ -119,12 +147,18 @@ class SelfLabelTrainer(BaseEstimator):
             Threads; None leaves the numerical libraries at their own setting for large data.
         verbose : int, default=0
             With 1, a progress bar is shown on stderr.
+        images : images or None, default=None
+            Those that the features come from; a network needs them.
+        extractor : transformer or None, default=None
+            The fitted extractor of the features, whose `network_` is trained.
 
         Returns
         -------
         result : SelfLabelResult
+            After the training of a network its head works on the features of its extractor.
         """
         self._validate_params()
+        check_scope(self, _ONLY_NETWORK, {"noise": 0.3})
         earlier = heads.select(best_head)
         confidence = earlier.predict_proba(features).max(axis=1)
         if not (confidence > self.threshold).any():
@@ -134,6 +168,14 @@ class SelfLabelTrainer(BaseEstimator):
                 f"no sample has a confidence above threshold={self.threshold} (the largest is "
                 f"{confidence.max():.3g}); a smaller threshold would let it begin",
             )
+        if self.scope == "network":
+            from skscan.training.network_self_labeling import train_network
+
+            given = (images, extractor)
+            with limit_threads(n_jobs):
+                return train_network(
+                    self, neighbors, earlier, *given, random_state, device, n_jobs, verbose
+                )
         with limit_threads(suitable_n_jobs(n_jobs, features)):
             later, history = self._fit(features, neighbors, earlier, random_state, device, verbose)
         before, after = earlier.predict(features), later.predict(features)
@@ -174,7 +216,10 @@ class SelfLabelTrainer(BaseEstimator):
         spread = float(inputs.square().mean().sqrt())
         batched = BatchedHeads(heads, device)
         n_batches, n_epochs = self._schedule(len(features), heads.n_clusters)
-        adam = Adam(batched.parameters.requires_grad_(), self.learning_rate, n_epochs * n_batches)
+        learning_rate = self.learning_rate
+        if isinstance(learning_rate, str):
+            learning_rate = AUTO_LEARNING_RATE
+        adam = Adam(batched.parameters.requires_grad_(), learning_rate, n_epochs * n_batches)
         history = []
         passes = progress(range(n_epochs), desc="self-labelling", unit="pass", verbose=verbose)
         for epoch in passes:
