@@ -77,7 +77,7 @@ class StandardAugmentation(Augmentation):
         if pixels.device.type != "cpu":
             return self._normalise_(self._view(pixels, draws))
         views = torch.empty(len(pixels), 3, self.size, self.size)
-        step = max(1, CACHED_VALUES // (3 * self.size**2))
+        step = max(1, CACHED_VALUES // (3 * pixels.shape[2] * pixels.shape[3]))
         for start in range(0, len(pixels), step):
             part = slice(start, start + step)
             rows = {name: values[part] for name, values in draws.items()}
