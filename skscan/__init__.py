@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from skscan.clusterer import SCANClusterer as SCANClusterer
     from skscan.extractors.default import DefaultFeatureExtractor as DefaultFeatureExtractor
+    from skscan.extractors.moco import MoCoFeatureExtractor as MoCoFeatureExtractor
     from skscan.extractors.network import NetworkFeatureExtractor as NetworkFeatureExtractor
     from skscan.extractors.pixels import PixelFeatureExtractor as PixelFeatureExtractor
     from skscan.extractors.simclr import SimCLRFeatureExtractor as SimCLRFeatureExtractor
@@ -28,6 +29,7 @@ _PUBLIC_NAMES = {
     "ClusterTrainer": "skscan.training.clustering",
     "DefaultFeatureExtractor": "skscan.extractors.default",
     "FeatureScaler": "skscan.scaling",
+    "MoCoFeatureExtractor": "skscan.extractors.moco",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
     "NetworkTraining": "skscan.training.network_settings",

@@ -33,7 +33,9 @@ _CLASSES = {
     "ClusterTrainer": "skscan.training.clustering",
     "DefaultFeatureExtractor": "skscan.extractors.default",
     "FeatureScaler": "skscan.scaling",
+    "KeyReport": "skscan.extractors.checkpoint_files",
     "LinearHeads": "skscan.networks.heads",
+    "MoCoFeatureExtractor": "skscan.extractors.moco",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
     "NetworkTraining": "skscan.training.network_settings",
@@ -255,14 +257,16 @@ class _Encoder:
 
     def _object(self, value: Any, path: str) -> dict:
         state = value.__getstate__() if hasattr(value, "__getstate__") else vars(value)
+        not_saved = getattr(value, "_not_saved", ())
         items = {
-            name: self.encode(item, f"{path}.{name}")
+            name: self.encode(None if name in not_saved else item, f"{path}.{name}")
             for name, item in state.items()
             if name != "_sklearn_version"
         }
         encoded = {"object": type(value).__name__, "state": items}
         weights = getattr(value, "weights", None)
-        if isinstance(weights, str | os.PathLike):
+        # An extractor that holds its network needs the file no more.
+        if isinstance(weights, str | os.PathLike) and "network_" not in state:
             encoded["weights_sha256"] = _file_hash(weights, f"{path}.weights")
         return encoded
 

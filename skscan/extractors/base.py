@@ -54,6 +54,11 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """Return the function from pixels (b, size, size, 3), uint8, to features (b, d)."""
 
     @property
+    def _decoded_side(self) -> int:
+        """Side of the pixels that are computed with."""
+        return self.image_size
+
+    @property
     @abstractmethod
     def _n_features_out(self) -> int:
         """The number of features."""
@@ -140,7 +145,7 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         bar = progress(
             total=len(images), desc="Extracting features", unit="img", verbose=self.verbose
         )
-        batches = iter_batches(images, self.image_size, self.batch_size, self.n_jobs)
+        batches = iter_batches(images, self._decoded_side, self.batch_size, self.n_jobs)
         # Closed at once in case of an error, so that no worker outlives the call.
         with bar, contextlib.closing(batches):
             for batch in batches:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from skscan.training.loop import LoopSettings, Task
     from skscan.training.pixels import PixelStore
 
-__all__ = ["NORMALIZATIONS", "PretextFeatureExtractor"]
+__all__ = ["LARGEST_SMALL_IMAGE", "NORMALIZATIONS", "PretextFeatureExtractor"]
 
 Normalization = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -41,7 +41,9 @@ NORMALIZATIONS: dict[str, Normalization] = {
 }
 """Mean and standard deviation of each color, for pixels in 0..1, as in SCAN's experiments."""
 
-_LARGEST_SMALL_IMAGE = 64
+LARGEST_SMALL_IMAGE = 64
+"""Side in pixels up to which networks for small images are taken."""
+
 # They change neither what is learned nor how.
 _IRRELEVANT = frozenset(
     {
@@ -88,7 +90,7 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
     }
 
     backbone: Any
-    resize: int | None
+    resize: Any
     n_epochs: int
     augmentation: Any
     normalization: Any
@@ -101,6 +103,9 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
     log_dir: str | os.PathLike | None
     device: str
     random_state: int | np.random.RandomState | None
+
+    #: Parameters that are of no use after the training and left out of saved models.
+    _not_saved: ClassVar[frozenset[str]] = frozenset({"monitor"})
 
     #: Name of the stage, of its checkpoint and of its progress bar.
     _stage: ClassVar[str]
@@ -153,9 +158,10 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
         return self
 
     def _check_sizes(self) -> None:
-        if self.resize is not None and self.resize < self.image_size:
+        resize = self._resize()
+        if resize is not None and resize < self.image_size:
             raise ValueError(
-                f"resize={self.resize} must not be smaller than image_size={self.image_size}, "
+                f"resize={resize} must not be smaller than image_size={self.image_size}, "
                 "which is cut out of the resized image."
             )
         if self.checkpoint_dir is not None and self.random_state is None:
@@ -174,7 +180,7 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
         device = resolve_device(self.device)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         pixels, _, skipped = load_pixels(
-            images, self.resize or self.image_size, self.n_jobs, self.verbose
+            images, self._resize() or self.image_size, self.n_jobs, self.verbose
         )
         if skipped:
             tell_of_skipped(skipped, len(images), self.errors, "they are not trained on")
@@ -185,8 +191,7 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
             task = self._make_task(build_backbone(architecture), pixels, augmentation)
         task.network.to(memory_format=torch.channels_last)
         if self.monitor is not None:
-            compute = features_function(task.network, self.image_size, mean, std, device)
-            task.monitor = lambda: self.monitor(compute)
+            task.monitor = self._monitor(task, mean, std, device)
         loop = TrainingLoop(
             task,
             self._make_optimizer(task),
@@ -202,17 +207,41 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
             mean,
             std,
             *self._trained_modules(task),
-            resize=self.resize,
+            resize=self._resize(),
         )
+
+    def _monitor(
+        self, task: Task, mean: Any, std: Any, device: str
+    ) -> Callable[[int], dict[str, float]]:
+        """Return what is called after each epoch: the monitor, with what `transform` would give."""
+        from skscan.networks.modules import ContrastiveNetwork
+        from skscan.training.monitor import PixelFeatures
+
+        backbone, head = self._trained_modules(task)
+        module = ContrastiveNetwork(backbone, head if self.output == "projection" else None)
+        features = PixelFeatures(
+            features_function(module, self.image_size, mean, std, device),
+            self._resize() or self.image_size,
+        )
+        # By the number of the epoch, so that a run that was cut off goes on in the same rhythm.
+        every = getattr(self.monitor, "every", 1)
+        return lambda epoch: {} if (epoch + 1) % every else self.monitor(features)
+
+    def _resize(self) -> int | None:
+        """Return to what the shorter side is resized; None is the side of the crop."""
+        return self.resize
 
     def _architecture(self) -> Architecture:
         if self.backbone != "auto":
             return self.backbone
-        return {"stem": "cifar" if self.image_size <= _LARGEST_SMALL_IMAGE else "stl"}
+        return {"stem": "cifar" if self.image_size <= LARGEST_SMALL_IMAGE else "stl"}
 
     def _mean_and_std(self, pixels: PixelStore) -> Normalization:
-        if self.normalization == "auto":
-            return pixels.mean_and_std()
+        return (
+            pixels.mean_and_std() if self.normalization == "auto" else self._given_normalization()
+        )
+
+    def _given_normalization(self) -> Normalization:
         if isinstance(self.normalization, str):
             return NORMALIZATIONS[self.normalization]
         if np.shape(self.normalization) != (2, 3) or np.min(self.normalization[1]) <= 0:
@@ -266,6 +295,10 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
     def _compute(self) -> Callable[[np.ndarray], np.ndarray]:
         check_is_fitted(self, "network_")
         return network_features(self.network_, self._network_output(), resolve_device(self.device))
+
+    @property
+    def _decoded_side(self) -> int:
+        return self.network_.resize or self.network_.image_size
 
     def _network_output(self) -> str:
         return "projection" if self.output == "projection" else "normalized backbone"

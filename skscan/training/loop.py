@@ -63,13 +63,14 @@ class Task(ABC):
         Rows that are drawn from.
 
     monitor : callable or None
-        Called after each epoch; what it returns goes into the history and nowhere else.
+        Called with its number after each epoch; what it returns goes into the history and nowhere
+        else.
     """
 
     network: nn.Module
     name: str
     n_samples: int
-    monitor: Callable[[], dict[str, float]] | None = None
+    monitor: Callable[[int], dict[str, float]] | None = None
 
     @abstractmethod
     def draw(self, rows: Tensor, generator: torch.Generator) -> Draws:
@@ -111,7 +112,7 @@ class Task(ABC):
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
         """Look at the network after an epoch; what is returned goes into the history."""
-        return {} if self.monitor is None else self.monitor()
+        return {} if self.monitor is None else self.monitor(epoch)
 
     def extra_state(self) -> dict[str, Any]:
         """Return what a checkpoint has to hold besides the network and the optimiser."""
