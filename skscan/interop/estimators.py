@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,9 @@ from scipy.sparse import csr_matrix
 from sklearn.preprocessing import FunctionTransformer
 
 from skscan.clusterer import SCANClusterer
+from skscan.extractors.moco import MoCoFeatureExtractor
 from skscan.extractors.network import NetworkFeatureExtractor
+from skscan.extractors.pretext import PretextFeatureExtractor
 from skscan.extractors.simclr import SimCLRFeatureExtractor
 from skscan.networks.heads import LinearHeads
 from skscan.networks.trained import TrainedNetwork
@@ -25,9 +28,7 @@ def estimator_from_checkpoint(checkpoint: ScanCheckpoint) -> Any:
     """Make the fitted estimator that a checkpoint stands for; see `ScanCheckpoint.to_estimator`."""
     if checkpoint.heads is not None:
         return _clusterer(checkpoint.network, checkpoint.heads, checkpoint.best_head)
-    if checkpoint.kind == "moco":
-        return NetworkFeatureExtractor(checkpoint.network)
-    return _simclr(checkpoint.network)
+    return _MAKERS[checkpoint.kind](checkpoint)
 
 
 def network_and_heads(model: Any) -> tuple[TrainedNetwork, LinearHeads | None, int]:
@@ -67,14 +68,36 @@ def network_and_heads(model: Any) -> tuple[TrainedNetwork, LinearHeads | None, i
     return network, getattr(model, "heads", None), getattr(model, "best_head", 0)
 
 
-def _simclr(network: TrainedNetwork) -> SimCLRFeatureExtractor:
+def _simclr(checkpoint: ScanCheckpoint) -> SimCLRFeatureExtractor:
+    network = checkpoint.network
     extractor = SimCLRFeatureExtractor(
-        network.architecture,
-        image_size=network.image_size,
-        resize=network.resize,
-        normalization=(network.mean, network.std),
-        output="projection" if network.has_projection_head else "backbone",
+        **_settings(network), output="projection" if network.has_projection_head else "backbone"
     )
+    return _fitted_elsewhere(extractor, network)
+
+
+def _moco(checkpoint: ScanCheckpoint) -> MoCoFeatureExtractor:
+    extractor = MoCoFeatureExtractor(**_settings(checkpoint.network))
+    extractor.key_report_ = checkpoint.report
+    return _fitted_elsewhere(extractor, checkpoint.network)
+
+
+_MAKERS: dict[str, Callable[[ScanCheckpoint], PretextFeatureExtractor]] = {
+    "pretext": _simclr,
+    "moco": _moco,
+}
+
+
+def _settings(network: TrainedNetwork) -> dict[str, Any]:
+    return {
+        "backbone": network.architecture,
+        "image_size": network.image_size,
+        "resize": network.resize,
+        "normalization": (network.mean, network.std),
+    }
+
+
+def _fitted_elsewhere(extractor: Any, network: TrainedNetwork) -> Any:
     extractor.network_ = network
     extractor.history_ = []
     extractor.n_iter_ = 0

@@ -87,17 +87,19 @@ def test_the_clusterer_can_be_fitted_again(scan, images):
     assert clusterer.fit(images).labels_.shape == (12,)
 
 
-def test_moco_gives_features_of_the_backbone(pretext, images):
+def test_moco_becomes_an_extractor(pretext, images, tmp_path):
     # of a small network: what counts is the kind
     moco = type(pretext)("moco", pretext.network, None, 0, pretext.report)
     extractor = moco.to_estimator()
+    assert type(extractor) is skscan.MoCoFeatureExtractor
+    assert extractor.key_report_ is pretext.report
     with torch.inference_mode():
-        features = pretext.backbone(normalized(images)).numpy()
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    given = extractor.transform(images)
-    assert_allclose(
-        given / np.linalg.norm(given, axis=1, keepdims=True), features / lengths, atol=1e-5
-    )
+        expected = torch.nn.functional.normalize(pretext.backbone(normalized(images))).numpy()
+    features = extractor.transform(images)
+    assert_allclose(features, expected, atol=1e-5)
+    again = skscan.load(skscan.save(extractor, tmp_path / "model"))
+    assert_array_equal(again.transform(images), features)
+    assert again.key_report_ == pretext.report
 
 
 def contents(path) -> dict:
