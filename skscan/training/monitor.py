@@ -8,14 +8,16 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
+from torch.nn.functional import normalize
 
 from skscan.extractors.base import tell_of_skipped
 from skscan.images import as_collection
+from skscan.training.pixels import PixelStore, load_pixels
 
 if TYPE_CHECKING:
     from skscan.images import ImageCollection
-    from skscan.training.pixels import PixelStore
 
 __all__ = ["KNNMonitor", "PixelFeatures", "weighted_knn"]
 
@@ -177,9 +179,6 @@ def weighted_knn(
     labels : ndarray of shape (n_test,)
         Of equal votes, the label that comes first in sorted order.
     """
-    import torch
-    from torch.nn.functional import normalize
-
     classes, codes = np.unique(train_labels, return_inverse=True)
     voters, asking = (normalize(torch.from_numpy(x).float(), dim=1) for x in (train, test))
     targets = torch.from_numpy(codes.reshape(-1).astype(np.int64))
@@ -223,8 +222,6 @@ class _LabelledImages:
         return np.concatenate(parts), self._labels[self._rows]
 
     def _decoded(self, side: int) -> PixelStore:
-        from skscan.training.pixels import load_pixels
-
         if self._pixels is None or self._pixels.side != side:
             self._pixels, self._rows, skipped = load_pixels(self._images, side)
             if skipped:
