@@ -96,7 +96,7 @@ def resized_crop(pixels: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Ten
 
     Bilinear with antialiasing, as Pillow resizes: the triangle filter widens where the box is
     larger than the output. Pillow rounds to whole grey levels after each direction, here nothing
-    is rounded, so the two differ by less than one grey level.
+    is rounded, so the two differ by one grey level at most.
 
     Parameters
     ----------
