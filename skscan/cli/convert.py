@@ -1,6 +1,7 @@
 """``skscan convert``: checkpoints and lists of neighbors of the authors' code, in and out."""
 
 from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -208,9 +209,13 @@ def _import(checkpoint: "ScanCheckpoint", out: Path) -> dict[str, Any]:
 
 def _export_model(folder: Path, out: Path, kind: Kind | None) -> dict[str, Any]:
     import skscan
+    from skscan.interop import network_and_heads
 
     model = skscan.load(folder / MODEL if is_results_folder(folder) else folder)
-    return {"model": type(model).__name__} | _export(model, out, kind)
+    written = _export(model, out, kind)
+    network = network_and_heads(model)[0]
+    images = {name: getattr(network, name) for name in ("image_size", "resize", "mean", "std")}
+    return {"model": type(model).__name__, "architecture": network.architecture} | images | written
 
 
 def _export(model: Any, out: Path, kind: Kind | None) -> dict[str, Any]:
@@ -264,6 +269,7 @@ def _described(checkpoint: "ScanCheckpoint") -> dict[str, Any]:
         "architecture": network.architecture,
         "n_features": network.n_features(),
         "image_size": network.image_size,
+        "resize": network.resize,
         "mean": network.mean,
         "std": network.std,
         "n_heads": 0 if heads is None else len(heads),
@@ -279,15 +285,17 @@ def _described(checkpoint: "ScanCheckpoint") -> dict[str, Any]:
 
 def _print(result: dict[str, Any]) -> None:
     rows = {"file": escaped(result["file"])}
-    if "kind" in result:
-        architecture = result["architecture"]
-        if isinstance(architecture, dict):
-            listed = ", ".join(f"{name}={value}" for name, value in architecture.items())
-            architecture = f"SmallResNet({listed})"
-        rows["kind"] = result["kind"]
-        rows["network"] = (
-            f"{architecture}: {result['n_features']} features, images of {result['image_size']} px"
+    if "architecture" in result:
+        rows["network"] = _named(result["architecture"])
+        rows["images"] = (
+            f"{result['image_size']} px, mean {_numbers(result['mean'])}, "
+            f"standard deviation {_numbers(result['std'])}"
         )
+    if "model" in result:
+        rows["images"] += " (of which OUT says nothing)"
+    if "kind" in result:
+        rows["kind"] = result["kind"]
+        rows["features"] = str(result["n_features"])
         if result["n_heads"]:
             rows["heads"] = (
                 f"{result['n_heads']} with {result['n_clusters']} clusters, the best is number "
@@ -305,6 +313,16 @@ def _print(result: dict[str, Any]) -> None:
     rows["results"] = f"{escaped(result['out'])} ({result['written']})"
     for title, text in rows.items():
         say(f"{title:<10} {text}")
+
+
+def _named(architecture: Any) -> str:
+    if isinstance(architecture, str):
+        return architecture
+    return f"SmallResNet({', '.join(f'{name}={value}' for name, value in architecture.items())})"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
 
 
 def _counts(parts: Counter[str]) -> str:

@@ -6,6 +6,7 @@
 """
 
 from skscan.interop.checkpoints import KeyReport, ScanCheckpoint, load_scan_checkpoint
+from skscan.interop.estimators import network_and_heads
 from skscan.interop.neighbor_files import load_neighbors, read_graph, save_neighbors, write_graph
 from skscan.interop.writing import save_scan_checkpoint
 
@@ -14,6 +15,7 @@ __all__ = [
     "ScanCheckpoint",
     "load_neighbors",
     "load_scan_checkpoint",
+    "network_and_heads",
     "read_graph",
     "save_neighbors",
     "save_scan_checkpoint",

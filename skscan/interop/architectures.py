@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skscan.exceptions import ModelFileError
-from skscan.extractors.pretext import NORMALIZATIONS
+from skscan.extractors.pretext import NORMALIZATIONS, Normalization
 from skscan.networks.architecture import TORCHVISION, Architecture
 from skscan.networks.small_resnet import DEPTHS, STEMS
 
@@ -38,18 +38,13 @@ class InputSettings:
         Side in pixels.
     resize : int or None
         Length of the shorter side before the centre is cut out.
-    normalization : str
-        Name in `skscan.extractors.pretext.NORMALIZATIONS`.
+    normalization : tuple of 3 floats twice
+        Mean and standard deviation of each color.
     """
 
     image_size: int
     resize: int | None
-    normalization: str
-
-    @property
-    def mean_and_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """The normalisation in numbers."""
-        return NORMALIZATIONS[self.normalization]
+    normalization: Normalization
 
 
 def detect_architecture(shapes: Mapping[str, Shape], stem: str | None, path: str) -> Architecture:
@@ -103,7 +98,7 @@ def detect_architecture(shapes: Mapping[str, Shape], stem: str | None, path: str
 
 
 def input_settings(
-    architecture: Architecture, image_size: int | None, normalization: str | None
+    architecture: Architecture, image_size: int | None, normalization: str | Normalization | None
 ) -> InputSettings:
     """Return what a network is given: what the authors give it, unless told otherwise.
 
@@ -113,34 +108,55 @@ def input_settings(
         From `detect_architecture`.
     image_size : int or None
         Side in pixels; None is the authors'.
-    normalization : str or None
-        Name in `skscan.extractors.pretext.NORMALIZATIONS`; None is the authors'.
+    normalization : str, (mean, std) or None
+        Name in `skscan.extractors.pretext.NORMALIZATIONS`, or numbers; None is the authors'.
 
     Returns
     -------
     settings : InputSettings
     """
     if isinstance(architecture, str):
-        usual = InputSettings(224, 256, "imagenet")
+        usual = InputSettings(224, 256, NORMALIZATIONS["imagenet"])
     elif architecture["stem"] == "stl":
-        usual = InputSettings(96, None, "imagenet")
+        usual = InputSettings(96, None, NORMALIZATIONS["imagenet"])
     else:
-        usual = InputSettings(32, None, "cifar10")
+        usual = InputSettings(32, None, NORMALIZATIONS["cifar10"])
     if image_size is not None:
         usual = replace(usual, image_size=int(image_size), resize=None)
-    return usual if normalization is None else replace(usual, normalization=normalization)
+    if isinstance(normalization, str):
+        normalization = NORMALIZATIONS[normalization]
+    if normalization is None:
+        return usual
+    mean, std = ((float(red), float(green), float(blue)) for red, green, blue in normalization)
+    return replace(usual, normalization=(mean, std))
 
 
-def check_options(stem: str | None, image_size: int | None, normalization: str | None) -> None:
+def check_options(
+    stem: str | None, image_size: int | None, normalization: str | Normalization | None
+) -> None:
     """Raise ValueError for an option that is never right, whatever the file holds."""
     if stem is not None and stem not in STEMS:
         raise ValueError(f"stem={stem!r}: takes {', '.join(map(repr, STEMS))} or None")
     if image_size is not None and (not isinstance(image_size, int | np.integer) or image_size < 1):
         raise ValueError(f"image_size={image_size!r}: takes a whole number of at least 1, or None")
-    if normalization is not None and normalization not in NORMALIZATIONS:
+    if isinstance(normalization, str):
+        known = normalization in NORMALIZATIONS
+    else:
+        known = normalization is None or _is_mean_and_std(normalization)
+    if not known:
         raise ValueError(
-            f"normalization={normalization!r}: takes {', '.join(map(repr, NORMALIZATIONS))} or None"
+            f"normalization={normalization!r}: takes {', '.join(map(repr, NORMALIZATIONS))}, None, "
+            "or a mean and a positive standard deviation for each of the 3 colors: "
+            "((r, g, b), (r, g, b))"
         )
+
+
+def _is_mean_and_std(value: object) -> bool:
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return numbers.shape == (2, 3) and bool(np.isfinite(numbers).all() and numbers[1].min() > 0)
 
 
 def _small_resnet(

@@ -15,6 +15,7 @@ from torch import nn
 
 from skscan.exceptions import ModelFileError
 from skscan.extractors.checkpoint_files import KeyReport, read_checkpoint, weights_by_our_names
+from skscan.extractors.pretext import Normalization
 from skscan.interop.architectures import check_options, detect_architecture, input_settings
 from skscan.networks.checkpoint_names import CLUSTER_HEAD
 from skscan.networks.heads import LinearHeads
@@ -81,7 +82,7 @@ def load_scan_checkpoint(
     stem: str | None = None,
     *,
     image_size: int | None = None,
-    normalization: str | None = None,
+    normalization: str | Normalization | None = None,
 ) -> ScanCheckpoint:
     """Load a checkpoint of the authors' code of SCAN, or of MoCo-v2.
 
@@ -101,9 +102,10 @@ def load_scan_checkpoint(
         Side in pixels of the images that the network was trained on; None is what the authors use:
         32 (stem ``"cifar"``), 96 (stem ``"stl"``) or 224, cut out of images that are resized to 256
         first. With another size the images are resized to that.
-    normalization : {"cifar10", "cifar100", "imagenet"} or None, default=None
-        Mean and standard deviation of its images; None is that of CIFAR-10 for the stem
-        ``"cifar"``, otherwise that of ImageNet. For CIFAR-100-20 give ``"cifar100"``.
+    normalization : {"cifar10", "cifar100", "imagenet"}, (mean, std) or None, default=None
+        Mean and standard deviation of its images, by name or as three numbers each for pixels in
+        0..1; None is that of CIFAR-10 for the stem ``"cifar"``, otherwise that of ImageNet. For
+        CIFAR-100-20 give ``"cifar100"``.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def load_scan_checkpoint(
     network = TrainedNetwork(
         architecture,
         settings.image_size,
-        *settings.mean_and_std,
+        *settings.normalization,
         {name: array for name, array in arrays.items() if not name.startswith(CLUSTER_HEAD)},
         settings.resize,
     )

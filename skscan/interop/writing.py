@@ -48,6 +48,10 @@ def save_scan_checkpoint(model: Any, path: str | os.PathLike, kind: str | None =
 
     Notes
     -----
+    The files hold no size and no normalisation of the images (`image_size`, `resize`, `mean` and
+    `std` of a `TrainedNetwork`): give them when the file is read, here or by the authors' code,
+    which knows those of its own data sets.
+
     The files are of the form that torch wrote before version 1.6, which each version reads: that of
     the authors' time, too.
     """

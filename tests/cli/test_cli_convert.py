@@ -31,7 +31,8 @@ def write(path, content):
 def test_a_checkpoint_becomes_a_model_that_predicts(skscan, checkpoint, shared_digits, tmp_path):
     run = skscan("convert", checkpoint, "-o", tmp_path / "model", "--stem", "cifar")
     assert run.exit_code == 0, run.stderr
-    assert "SmallResNet(stem=cifar, depth=18, width=4): 32 features" in run.stdout
+    assert "SmallResNet(stem=cifar, depth=18, width=4)" in run.stdout
+    assert "32 px, mean 0.4914 0.4822 0.4465, standard deviation 0.2023" in run.stdout
     assert "3 with 10 clusters, the best is number 1" in run.stdout
     assert "120 x backbone, 6 x cluster_head" in run.stdout
     assert f"{tmp_path / 'model'} (SCANClusterer)" in run.stdout
@@ -75,6 +76,7 @@ def test_there_and_back(skscan, checkpoint, tmp_path, to):
     back = tmp_path / "back.pth.tar"
     run = skscan("convert", tmp_path / "model", "-o", back, *to)
     assert run.exit_code == 0, run.stderr
+    assert "standard deviation 0.2023 0.1994 0.201 (of which OUT says nothing)" in run.stdout
     content = torch.load(back, weights_only=True)
     assert content["head"] == 1
     assert content["model"].keys() == SCAN["model"].keys()

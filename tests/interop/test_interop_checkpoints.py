@@ -206,6 +206,9 @@ def test_defaults_of_the_input(write):
     assert (stl.image_size, stl.resize, stl.mean[0]) == (96, None, 0.485)
     other = load_scan_checkpoint(path, "cifar", image_size=64, normalization="cifar100").network
     assert (other.image_size, other.mean[0], other.std[0]) == (64, 0.5071, 0.2675)
+    own = ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    other = load_scan_checkpoint(path, "cifar", normalization=np.array(own)).network
+    assert (other.image_size, other.mean, other.std) == (32, *own)
 
 
 def test_global_generator_is_left_alone(write):

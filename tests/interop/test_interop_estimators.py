@@ -209,3 +209,25 @@ def test_a_failed_write_leaves_the_earlier_file(scan, tmp_path):
         save_scan_checkpoint(scan, tmp_path / "missing" / "model.pth.tar")
     with pytest.raises(ModelFileError):
         load_scan_checkpoint(tmp_path / "missing" / "model.pth.tar", "cifar")
+
+
+def test_a_network_that_was_clustered_here_goes_out_and_back(images, tmp_path):
+    small = {"stem": "cifar", "depth": 10, "width": 4}
+    clusterer = SCANClusterer(
+        2,
+        feature_extractor=skscan.SimCLRFeatureExtractor(
+            small, image_size=16, n_epochs=1, batch_size=4
+        ),
+        neighbor_miner=skscan.NeighborMiner(3),
+        cluster_trainer=skscan.ClusterTrainer(scope="network", n_epochs=1),
+        self_label_trainer="skip",
+        random_state=0,
+    ).fit(images)
+    path = tmp_path / "model.pth.tar"
+    save_scan_checkpoint(clusterer, path)
+    network = clusterer.feature_extractor_.network_
+    again = load_scan_checkpoint(
+        path, "cifar", image_size=16, normalization=(network.mean, network.std)
+    )
+    assert again.network.architecture == small
+    assert_array_equal(again.to_estimator().predict_proba(images), clusterer.predict_proba(images))

@@ -220,5 +220,8 @@ def test_parameters(write):
         load_scan_checkpoint(path, "imagenet")
     with pytest.raises(ValueError, match="image_size=0: takes a whole number"):
         load_scan_checkpoint(path, "cifar", image_size=0)
-    with pytest.raises(ValueError, match="normalization='mnist': takes 'cifar10'"):
-        load_scan_checkpoint(path, "cifar", normalization="mnist")
+    for normalization in ("mnist", 3, ((0, 0, 0), (1, 0, 1)), ((0, 0), (1, 1)), [None, 1]):
+        with pytest.raises(
+            ValueError, match=r"normalization=.*: takes 'cifar10', .* \(\(r, g, b\)"
+        ):
+            load_scan_checkpoint(path, "cifar", normalization=normalization)
