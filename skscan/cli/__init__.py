@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from skscan import __version__
-from skscan.cli import cluster, convert, evaluate, extract, info, interrupt, predict
+from skscan.cli import cluster, convert, evaluate, extract, info, interrupt, predict, reproduce
 from skscan.cli.errors import INTERRUPTED
 from skscan.cli.terminal import show_warnings_as_lines
 
@@ -53,6 +53,7 @@ app.command(epilog=predict.EXAMPLES)(predict.predict)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=extract.EXAMPLES)(extract.extract)
 app.command(epilog=convert.EXAMPLES)(convert.convert)
+app.command(epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command(epilog=info.EXAMPLES)(info.info)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,17 +88,21 @@ class RecipeData:
         return np.concatenate([self.train.images, self.further])
 
     def subsample(
-        self, share: float, minimum: int, random_state: np.random.RandomState
+        self,
+        size: Callable[[int], int],
+        published: tuple[int, int, int],
+        random_state: np.random.RandomState,
     ) -> RecipeData:
-        """Draw a share of every split at random, without a look at labels.
+        """Draw images of every split at random, without a look at labels.
 
         Parameters
         ----------
-        share : float
-            Between 0 and 1.
+        size : callable
+            Gives the number of images to keep for the published number; all are kept if there are
+            fewer.
 
-        minimum : int
-            At least so many images of each split are kept, if it has them.
+        published : (int, int, int)
+            Published numbers of train, further and test images.
 
         random_state : RandomState
             Source of the draw.
@@ -107,16 +111,16 @@ class RecipeData:
         -------
         data : RecipeData
         """
+        n_train, n_further, n_test = map(size, published)
 
-        def rows(n: int) -> NDArray[np.integer]:
-            kept = min(n, max(minimum, round(n * share)))
-            return np.sort(random_state.choice(n, kept, replace=False))
+        def rows(n: int, wanted: int) -> NDArray[np.integer]:
+            return np.sort(random_state.choice(n, min(n, wanted), replace=False))
 
-        train = self.train.take(rows(len(self.train)))
-        test = self.test.take(rows(len(self.test)))
+        train = self.train.take(rows(len(self.train), n_train))
+        test = self.test.take(rows(len(self.test), n_test))
         further = self.further
         if further is not None:
-            further = take_images(further, rows(len(further)))
+            further = take_images(further, rows(len(further), n_further))
         return replace(self, train=train, test=test, further=further)
 
 

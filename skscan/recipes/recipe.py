@@ -138,11 +138,10 @@ class SelfLabel:
     optimizer : {"adam", "sgd"}
     learning_rate, weight_decay : float
     cutout : int
-    averaging : str
+    averaging, keep : str
         See `skscan.SelfLabelTrainer`.
-    keep : {"guarded", "last"}
-        Whether the network is kept as it was when label-free criteria say that it got worse, or
-        the last epoch in any case.
+    decay : float or None
+        Of the average, where there is one.
     """
 
     threshold: float
@@ -155,6 +154,7 @@ class SelfLabel:
     cutout: int
     averaging: str
     keep: str
+    decay: float | None = None
 
 
 @dataclass(frozen=True)

@@ -168,15 +168,18 @@ def test_val_stands_in_for_test(tmp_path):
 def test_subsample_is_a_draw_of_every_split(tmp_path):
     write_stl10(tmp_path, 60, 40, 20)
     data = read_data("stl10", tmp_path)
-    part = data.subsample(0.5, 15, np.random.RandomState(0))
-    assert (len(part.train), len(part.test), len(part.further)) == (30, 20, 15)
-    again = data.subsample(0.5, 15, np.random.RandomState(0))
-    np.testing.assert_array_equal(part.train.images, again.train.images)
-    rows = [
-        np.flatnonzero((data.train.images == x).all(axis=(1, 2, 3)))[0] for x in part.train.images
-    ]
+
+    def draw(share):
+        sizes = (60, 20, 40)
+        return data.subsample(lambda n: int(share * n), sizes, np.random.RandomState(0))
+
+    part = draw(0.5)
+    assert (len(part.train), len(part.test), len(part.further)) == (30, 20, 10)
+    np.testing.assert_array_equal(part.train.images, draw(0.5).train.images)
+    same = (data.train.images[:, None] == part.train.images[None]).all(axis=(2, 3, 4))
+    rows = same.argmax(axis=0)
     np.testing.assert_array_equal(data.train.labels[rows], part.train.labels)
-    assert len(data.subsample(0.01, 1000, np.random.RandomState(0)).train) == 60
+    assert len(draw(10).train) == 60
 
 
 # ------------------------------------------------------------------ what is refused

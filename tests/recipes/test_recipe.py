@@ -87,7 +87,8 @@ def test_constants_of_imagenet(name):
         self_label = recipe.self_label
         assert self_label.optimizer == "sgd"
         assert not self_label.class_balancing
-        assert self_label.learning_rate == pytest.approx(0.03 * 0.001)
+        assert (self_label.learning_rate, self_label.weight_decay) == (0.03, 0)
+        assert (self_label.averaging, self_label.decay) == ("scaled-steps", 0.999)
         assert recipe.n_train + recipe.n_further == 1_281_167
 
 

@@ -1,0 +1,328 @@
+"""The stages of a recipe as calls of extractors and trainers; no label passes through here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from skscan._device import resolve_device
+from skscan.networks.heads import LinearHeads
+from skscan.recipes.data import Images
+from skscan.recipes.recipe import Pretext, Scan, SelfLabel
+
+__all__ = [
+    "Clustering",
+    "Machine",
+    "file_hash",
+    "load_pretext",
+    "train_clusters",
+    "train_pretext",
+    "train_self_label",
+]
+
+_PRETEXT_SEED = 0
+_CHUNK_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class Machine:
+    """On what, and how, a recipe is trained.
+
+    Parameters
+    ----------
+    device : str
+        Torch device.
+    precision : {"no", "bf16", "fp16"}
+        Of networks in training.
+    compile : bool
+        Whether torch compiles them.
+    n_jobs : int or None
+        Workers that decode images, and threads.
+    verbose : int
+        1 shows progress bars.
+    """
+
+    device: str = "auto"
+    precision: str = "no"
+    compile: bool = False
+    n_jobs: int | None = None
+    verbose: int = 0
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Heads, and the extractor of the features that they work on.
+
+    Attributes
+    ----------
+    heads : LinearHeads
+    best_head : int
+    extractor : NetworkFeatureExtractor
+    history : list of dict
+        One entry for each epoch.
+    remarks : dict
+        What else is to be remembered, plain data.
+    """
+
+    heads: LinearHeads
+    best_head: int
+    extractor: Any
+    history: list[dict[str, Any]] = field(default_factory=list)
+    remarks: dict[str, Any] = field(default_factory=dict)
+
+    def state(self) -> dict[str, Any]:
+        """Return what later stages need, as `skscan.save` takes it."""
+        return {"heads": self.heads, "best_head": self.best_head, "extractor": self.extractor}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], machine: Machine) -> Clustering:
+        """Take back what `state` gave, on another machine perhaps."""
+        state["extractor"].set_params(device=machine.device, n_jobs=machine.n_jobs)
+        return cls(state["heads"], state["best_head"], state["extractor"])
+
+
+def train_pretext(
+    stage: Pretext, images: Images, checkpoint_dir: Path, machine: Machine
+) -> tuple[Any, list[dict[str, Any]]]:
+    """Learn a representation of images.
+
+    Parameters
+    ----------
+    stage : Pretext
+    images : ndarray or list of str
+    checkpoint_dir : Path
+    machine : Machine
+
+    Returns
+    -------
+    extractor : transformer
+        Fitted, with a `network_`.
+    history : list of dict
+        One entry for each epoch.
+    """
+    parameters: dict[str, Any] = {
+        "backbone": stage.backbone,
+        "image_size": stage.image_size,
+        "resize": stage.resize,
+        "n_epochs": stage.n_epochs,
+        "batch_size": stage.batch_size,
+        "learning_rate": stage.learning_rate,
+        "weight_decay": stage.weight_decay,
+        "temperature": stage.temperature,
+        "augmentation": stage.augmentation,
+        "normalization": stage.normalization,
+        "output": stage.output,
+        "precision": machine.precision,
+        "compile": machine.compile,
+        "checkpoint_dir": checkpoint_dir,
+        "device": machine.device,
+        "n_jobs": machine.n_jobs,
+        "random_state": _PRETEXT_SEED,
+        "verbose": machine.verbose,
+    }
+    extractor: Any
+    if stage.method == "simclr":
+        from skscan.extractors.simclr import SimCLRFeatureExtractor
+
+        extractor = SimCLRFeatureExtractor(**parameters)
+    else:
+        from skscan.extractors.moco import MoCoFeatureExtractor
+
+        parameters |= {"queue_size": stage.queue_size, "momentum": stage.momentum}
+        extractor = MoCoFeatureExtractor(**parameters)
+    extractor.fit(images)
+    # where it was trained is no part of what was learned
+    return extractor.set_params(checkpoint_dir=None), extractor.history_
+
+
+def load_pretext(stage: Pretext, weights: str | os.PathLike, machine: Machine) -> Any:
+    """Read the pretext network of the authors of SCAN, or of MoCo.
+
+    Parameters
+    ----------
+    stage : Pretext
+    weights : path
+    machine : Machine
+
+    Returns
+    -------
+    extractor : NetworkFeatureExtractor
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged or unsafe, or holds another network.
+    """
+    from skscan.extractors.network import NetworkFeatureExtractor
+    from skscan.interop import load_scan_checkpoint
+
+    stem = stage.backbone["stem"] if isinstance(stage.backbone, dict) else None
+    checkpoint = load_scan_checkpoint(weights, stem, normalization=stage.normalization)
+    return NetworkFeatureExtractor(
+        checkpoint.network, output=stage.output, device=machine.device, n_jobs=machine.n_jobs
+    )
+
+
+def train_clusters(
+    stage: Scan,
+    extractor: Any,
+    images: Images,
+    features: NDArray[np.float32],
+    neighbors: csr_matrix,
+    n_clusters: int,
+    *,
+    validation_images: Images | None,
+    seed: int,
+    checkpoint_dir: Path,
+    machine: Machine,
+) -> Clustering:
+    """Cluster images by the SCAN loss.
+
+    Parameters
+    ----------
+    stage : Scan
+    extractor : transformer
+        Of the pretext features.
+    images : ndarray or list of str
+    features : ndarray of shape (n_readable, n_features)
+        Of the images that can be read.
+    neighbors : csr_matrix of shape (n_readable, n_readable)
+    n_clusters : int
+    validation_images : ndarray, list of str or None
+        By which epoch and head are chosen; None is `images`.
+    seed : int
+    checkpoint_dir : Path
+    machine : Machine
+
+    Returns
+    -------
+    clustering : Clustering
+    """
+    from skscan.training.clustering import ClusterTrainer
+
+    trainer = ClusterTrainer(
+        scope="network",
+        n_heads=stage.n_heads,
+        starts=("random",),
+        priors=("balanced",),
+        entropy_weight=stage.entropy_weight,
+        n_epochs=stage.n_epochs,
+        batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate,
+        update=stage.update,
+        network=_network_training(stage, stage.augmentation, checkpoint_dir, machine),
+    )
+    result = trainer.train(
+        features,
+        neighbors,
+        n_clusters,
+        random_state=np.random.RandomState(seed),
+        device=resolve_device(machine.device),
+        n_jobs=machine.n_jobs,
+        verbose=machine.verbose,
+        images=images,
+        extractor=extractor,
+        validation_images=validation_images,
+    )
+    return Clustering(result.heads, result.best_head, result.extractor, result.history)
+
+
+def train_self_label(
+    stage: SelfLabel,
+    clustering: Clustering,
+    images: Images,
+    features: NDArray[np.float32],
+    neighbors: csr_matrix,
+    *,
+    seed: int,
+    checkpoint_dir: Path,
+    machine: Machine,
+) -> Clustering:
+    """Let a clustering learn from its own confident predictions.
+
+    Parameters
+    ----------
+    stage : SelfLabel
+    clustering : Clustering
+        After the SCAN loss.
+    images : ndarray or list of str
+    features : ndarray of shape (n_readable, n_features)
+        Of the clustering's extractor, for the images that can be read.
+    neighbors : csr_matrix of shape (n_readable, n_readable)
+    seed : int
+    checkpoint_dir : Path
+    machine : Machine
+
+    Returns
+    -------
+    clustering : Clustering
+        With one head; its remarks say whether the training was kept, and why.
+    """
+    from skscan.training.self_labeling import SelfLabelTrainer
+
+    trainer = SelfLabelTrainer(
+        scope="network",
+        threshold=stage.threshold,
+        class_balancing=stage.class_balancing,
+        n_epochs=stage.n_epochs,
+        batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate,
+        averaging=stage.averaging,
+        keep=stage.keep,
+        **({} if stage.decay is None else {"decay": stage.decay}),
+        network=_network_training(stage, "strong", checkpoint_dir, machine),
+    )
+    result = trainer.train(
+        features,
+        neighbors,
+        clustering.heads,
+        clustering.best_head,
+        random_state=np.random.RandomState(seed),
+        device=resolve_device(machine.device),
+        n_jobs=machine.n_jobs,
+        verbose=machine.verbose,
+        images=images,
+        extractor=clustering.extractor,
+    )
+    remarks = {"accepted": result.accepted, "reason": result.reason}
+    # training that is undone leaves the features as they were
+    extractor = result.extractor or clustering.extractor
+    return Clustering(result.heads, 0, extractor, result.history, remarks)
+
+
+def file_hash(path: str | os.PathLike) -> str:
+    """Hash the content of a file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _network_training(
+    stage: Scan | SelfLabel, augmentation: str, checkpoint_dir: Path, machine: Machine
+) -> Any:
+    from skscan.training.network_settings import NetworkTraining
+
+    return NetworkTraining(
+        augmentation=augmentation,
+        cutout=stage.cutout if augmentation == "strong" else None,
+        optimizer=stage.optimizer,
+        weight_decay=stage.weight_decay,
+        precision=machine.precision,
+        compile=machine.compile,
+        checkpoint_dir=checkpoint_dir,
+    )
