@@ -31,7 +31,8 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         If writing fails, for instance on a full disk; the error names the path, and an earlier
         file is left as it was.
     """
-    descriptor, temporary = tempfile.mkstemp(".tmp", TEMPORARY_PREFIX, path.parent)
+    prefix = f"{TEMPORARY_PREFIX}{path.name}-"  # tells whose it is, when a killed process left it
+    descriptor, temporary = tempfile.mkstemp(".tmp", prefix, path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets nobody else read

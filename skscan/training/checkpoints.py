@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import time
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,12 @@ import numpy as np
 from skscan import __version__
 from skscan._files import TEMPORARY_PREFIX, write_atomically
 from skscan.exceptions import CheckpointError, CheckpointMismatchError, SkscanWarning
+from skscan.training.identity import flatten, hash_arrays
 
 __all__ = ["CHECKPOINT_SECONDS", "Checkpoint", "hash_arrays"]
 
 CHECKPOINT_SECONDS = 30.0
 """At most so much work is lost to a kill, on top of one step."""
-
-_CHUNK_BYTES = 2**26
 
 
 class Checkpoint:
@@ -47,11 +46,9 @@ class Checkpoint:
 
     def __init__(self, folder: str | os.PathLike, stage: str, identity: dict[str, Any]) -> None:
         self.path = Path(folder) / f"{stage}.checkpoint"
-        self._identity = {**_flatten(identity), "skscan version": __version__}
+        self._identity = {**flatten(identity), "skscan version": __version__}
         self._saved_at = time.monotonic()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in self.path.parent.glob(f"{TEMPORARY_PREFIX}*.tmp"):
-            leftover.unlink(missing_ok=True)  # of a run that was killed while it saved
 
     def load(self) -> dict[str, Any] | None:
         """Read the state that was saved last.
@@ -68,17 +65,20 @@ class Checkpoint:
 
         CheckpointError
             If the file is damaged.
-        """
-        import torch
 
+        OSError
+            If the file cannot be read.
+        """
+        # Only where this stage saves: other stages may be saving into the same folder right now.
+        for leftover in self.path.parent.glob(f"{TEMPORARY_PREFIX}{self.path.name}-*.tmp"):
+            leftover.unlink(missing_ok=True)  # of a run that was killed while it saved
         if not self.path.exists():
             return None
+        content = self.path.read_bytes()
         try:
-            # Nothing but tensors and plain data is read: no code runs from the file.
-            document = torch.load(self.path, map_location="cpu", weights_only=True)
-            identity, state = document["identity"], document["state"]
+            identity, state = _read(content)
         except Exception as error:  # torch raises errors of many kinds for damaged files
-            reason = str(error).splitlines()[0]
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise CheckpointError(
                 f"{self.path} is damaged or no checkpoint ({reason}); "
                 "remove it to start the stage anew."
@@ -111,7 +111,13 @@ class Checkpoint:
         Parameters
         ----------
         state : dict
-            Tensors and plain data.
+            Tensors and plain data, nested in dicts, lists and tuples. numpy's scalars are saved as
+            Python's.
+
+        Raises
+        ------
+        TypeError
+            If there is anything else in it, which could not be read back safely.
 
         Warns
         -----
@@ -121,48 +127,46 @@ class Checkpoint:
         import torch
 
         buffer = io.BytesIO()
-        torch.save({"identity": self._identity, "state": state}, buffer)
-        self._saved_at = time.monotonic()
+        torch.save({"identity": self._identity, "state": _to_plain(state, "state")}, buffer)
         try:
             write_atomically(self.path, buffer.getbuffer())
         except OSError as error:
             warnings.warn(
-                f"{self.path} could not be written ({error.strerror}); training goes on, and what "
-                "was saved before is intact. Make room there: until then a crash loses the work "
-                "since the last save.",
+                f"{self.path} could not be written ({error.strerror or error}); training goes on, "
+                "and what was saved before is intact. Make room there: until then a crash loses "
+                "the work since the last save.",
                 SkscanWarning,
                 stacklevel=2,
             )
+        self._saved_at = time.monotonic()  # after it, so that a slow disk leaves time to train
 
 
-def hash_arrays(*arrays: np.ndarray) -> str:
-    """Hash the content of arrays, also of those that are mapped from files and larger than memory.
+def _read(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read identity and state; nothing but tensors and plain data, so no code runs from a file."""
+    import torch
 
-    Parameters
-    ----------
-    *arrays : ndarray
-
-    Returns
-    -------
-    hash : str
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        rows = max(_CHUNK_BYTES // max(array[:1].nbytes, 1), 1)
-        for start in range(0, len(array), rows):
-            digest.update(np.ascontiguousarray(array[start : start + rows]).data)
-    return digest.hexdigest()
+    # torch itself does not compare the check sums, so a flipped bit would become a weight.
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong check sum of {damaged}")
+    document = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    identity, state = document["identity"], document["state"]
+    if not isinstance(identity, dict) or not isinstance(state, dict):
+        raise ValueError("it does not say what it belongs to")
+    return identity, state
 
 
-def _flatten(identity: dict[str, Any]) -> dict[str, Any]:
-    """Plain values under one name each, so that a difference can be named."""
-    flat: dict[str, Any] = {}
-    for name, value in identity.items():
-        if isinstance(value, dict):
-            flat.update(_flatten({f"{name} {key}": inner for key, inner in value.items()}))
-        elif value is None or isinstance(value, bool | int | float | str):
-            flat[name] = value
-        else:
-            flat[name] = repr(value)
-    return flat
+def _to_plain(value: Any, name: str) -> Any:
+    """Return what can be read back without running code."""
+    import torch
+
+    if isinstance(value, dict):
+        return {_to_plain(key, name): _to_plain(v, f"{name} {key}") for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)([_to_plain(v, f"{name} {i}") for i, v in enumerate(value)])
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str | torch.Tensor):
+        return value
+    raise TypeError(f"a checkpoint cannot hold {name}, which is a {type(value).__name__}")

@@ -10,153 +10,35 @@ from __future__ import annotations
 import copy
 import math
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from skscan._progress import progress
-from skscan.exceptions import TrainingDivergedError
+from skscan.exceptions import CheckpointError, TrainingDivergedError
+from skscan.training.acceleration import device_of_run, make_accelerator, prepared, start_log
 from skscan.training.distributed import (
     gather_rows,
     n_processes,
+    of_main_process,
     process_index,
-    synchronize_batch_norm,
+    synchronized_batch_norm,
 )
+from skscan.training.loop_settings import PRECISIONS, LoopSettings
+from skscan.training.optimizers import cosine, make_optimizer
+from skscan.training.randomness import global_generators_kept, seed_global_generators, seed_of
+from skscan.training.running_statistics import RunningStatistics
+from skscan.training.task import Draws, Pass, Task
 
 if TYPE_CHECKING:
     from skscan.training.checkpoints import Checkpoint
 
 __all__ = ["Draws", "LoopSettings", "Pass", "Task", "TrainingLoop", "cosine", "make_optimizer"]
-
-Draws = dict[str, Tensor]
-
-PRECISIONS = ("no", "bf16", "fp16")
-
-
-class Pass(NamedTuple):
-    """One forward pass of a step."""
-
-    inputs: Tensor
-    """Of shape (rows * k, ...): k views of each row, side by side."""
-
-    with_gradient: bool = True
-
-
-class Task(ABC):
-    """What is trained, on what, by which loss.
-
-    Attributes
-    ----------
-    network : Module
-        Called once for each pass; its trained parameters are those that require a gradient.
-
-    name : str
-        The stage, as shown and as in errors.
-
-    n_samples : int
-        Rows that are drawn from.
-
-    monitor : callable or None
-        Called with its number after each epoch; what it returns goes into the history and nowhere
-        else.
-    """
-
-    network: nn.Module
-    name: str
-    n_samples: int
-    monitor: Callable[[int], dict[str, float]] | None = None
-
-    @abstractmethod
-    def draw(self, rows: Tensor, generator: torch.Generator) -> Draws:
-        """Make all random choices of a step, for the rows of all processes.
-
-        Parameters
-        ----------
-        rows : int64 Tensor of shape (batch,)
-        generator : torch.Generator
-            On the CPU; the only source.
-
-        Returns
-        -------
-        draws : dict of str to Tensor of shape (batch, ...)
-        """
-
-    @abstractmethod
-    def passes(self, rows: Tensor, draws: Draws) -> list[Pass]:
-        """Make the inputs of the forward passes of some of the rows, in the order of the passes."""
-
-    @abstractmethod
-    def loss(self, outputs: list[Tensor]) -> tuple[Tensor | None, dict[str, float]]:
-        """Compute the loss of the whole batch from the outputs of each pass, as float32.
-
-        Returns
-        -------
-        loss : Tensor scalar or None
-            None leaves the step out.
-        terms : dict of str to float
-            What the history keeps the mean of, besides the loss.
-        """
-
-    def set_mode(self) -> None:
-        """Bring the network into the mode it is trained in."""
-        self.network.train()
-
-    def after_step(self) -> None:  # noqa: B027
-        """Do what follows a step of the optimiser."""
-
-    def after_epoch(self, epoch: int) -> dict[str, float]:
-        """Look at the network after an epoch; what is returned goes into the history."""
-        return {} if self.monitor is None else self.monitor(epoch)
-
-    def extra_state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to hold besides the network and the optimiser."""
-        return {}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Take back what `extra_state` gave."""
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How long and how a task is trained.
-
-    Parameters
-    ----------
-    n_epochs : int
-    batch_size : int
-        Rows in a step, over all processes; rows that fill no batch wait for the next epoch.
-    learning_rate : callable
-        From the epoch to the learning rate.
-    seed : int
-    device : str
-        Of this process, when it is the only one.
-    precision : {"no", "bf16", "fp16"}
-        "no" is float32. Losses are computed in float32 always.
-    micro_batch_size : int or None
-        Rows that go through the network at once; the loss is that of the whole batch.
-    compile : bool
-        Whether torch compiles the network.
-    verbose : int
-    log_dir : path or None
-        Where scalars for TensorBoard are written.
-    """
-
-    n_epochs: int
-    batch_size: int
-    learning_rate: Callable[[int], float]
-    seed: int
-    device: str = "cpu"
-    precision: str = "no"
-    micro_batch_size: int | None = None
-    compile: bool = False
-    verbose: int = 0
-    log_dir: str | None = None
 
 
 @dataclass
@@ -168,6 +50,7 @@ class _Position:
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 class TrainingLoop:
@@ -180,7 +63,7 @@ class TrainingLoop:
         Of the task's parameters.
     settings : LoopSettings
     checkpoint : Checkpoint or None
-        Where to go on from and to save to.
+        Where to go on from and to save to. Of several processes the main one reads and writes it.
 
     Attributes
     ----------
@@ -195,16 +78,20 @@ class TrainingLoop:
         settings: LoopSettings,
         checkpoint: Checkpoint | None = None,
     ) -> None:
+        _check(task, settings)
         self._task = task
         self._optimizer = optimizer
         self._settings = settings
         self._checkpoint = checkpoint
         self._position = _Position()
+        self._device = torch.device(settings.device)
         self.seconds = {"inputs": 0.0, "network": 0.0, "total": 0.0}
-        _check(task, settings)
 
     def run(self) -> list[dict[str, float]]:
         """Train to the last epoch, from the start or from where the checkpoint stands.
+
+        torch's global generators, the number of threads and accelerate's settings are left as they
+        were.
 
         Returns
         -------
@@ -217,29 +104,42 @@ class TrainingLoop:
             If a loss is no finite number.
         CheckpointMismatchError, CheckpointError
             If the checkpoint is another run's, or damaged.
+        ValueError
+            If the batch cannot be divided among the processes, or the precision does not work on
+            the device.
         """
-        task, settings, start = self._task, self._settings, time.perf_counter()
-        state = self._checkpoint.load() if self._checkpoint else None
-        with _accelerator(settings) as accelerator:
-            if n_processes() > 1:
-                synchronize_batch_norm(task.network)
-            task.network.to(settings.device if n_processes() == 1 else accelerator.device)
-            network, optimizer = accelerator.prepare(task.network, self._optimizer)
-            if state is not None:
-                self._restore(state, accelerator)
-            n_batches = task.n_samples // settings.batch_size
-            position = self._position
-            with progress(
+        start = time.perf_counter()
+        with make_accelerator(self._settings) as accelerator:
+            _check_processes(self._settings)
+            self._device = device_of_run(self._settings, accelerator)
+            self._task.network.to(self._device)
+            if self._checkpoint is not None:
+                self._restore(of_main_process(self._checkpoint.load))
+            if self._position.epoch < self._settings.n_epochs:
+                self._train(accelerator)
+        self.seconds["total"] += time.perf_counter() - start
+        return self._position.history
+
+    def _train(self, accelerator: Any) -> None:
+        task, settings, position = self._task, self._settings, self._position
+        n_batches = task.n_samples // settings.batch_size
+        with (
+            global_generators_kept(self._device),
+            synchronized_batch_norm(task.network),
+            prepared(task.network, self._optimizer, accelerator) as (network, optimizer),
+            start_log(accelerator, task.name, position.epoch),
+            progress(
                 total=settings.n_epochs * n_batches,
                 desc=task.name,
                 unit="step",
                 verbose=settings.verbose if accelerator.is_main_process else 0,
-            ) as bar:
-                bar.update(position.epoch * n_batches + position.step)
-                while position.epoch < settings.n_epochs:
-                    self._epoch(network, optimizer, accelerator, bar)
-        self.seconds["total"] += time.perf_counter() - start
-        return position.history
+            ) as bar,
+        ):
+            bar.initial = bar.n = position.epoch * n_batches + position.step
+            if accelerator.scaler and position.scaler:
+                accelerator.scaler.load_state_dict(position.scaler)
+            while position.epoch < settings.n_epochs:
+                self._epoch(network, optimizer, accelerator, bar)
 
     def _epoch(self, network: nn.Module, optimizer: Any, accelerator: Any, bar: Any) -> None:
         task, settings, position = self._task, self._settings, self._position
@@ -255,18 +155,15 @@ class TrainingLoop:
             bar.update()
             if self._checkpoint and self._checkpoint.is_due():
                 self._save(accelerator)
-        entry = {"epoch": position.epoch, "learning_rate": learning_rate, "steps": position.step}
+        seed_global_generators(self._device, seed_of(settings.seed, position.epoch, 0, 0, 1))
+        seen = {name: _plain(value) for name, value in task.after_epoch(position.epoch).items()}
         means = {name: total / position.counts[name] for name, total in position.sums.items()}
-        seen = task.after_epoch(position.epoch)
+        entry = {"epoch": position.epoch, "learning_rate": learning_rate, "steps": position.step}
         position.history.append({**entry, **means, **seen})
         bar.set_postfix({name: f"{value:.4g}" for name, value in [*means.items(), *seen.items()]})
-        accelerator.log({**means, **seen}, step=position.epoch)
-        position.epoch, position.step, position.sums, position.counts = (
-            position.epoch + 1,
-            0,
-            {},
-            {},
-        )
+        accelerator.log({"learning_rate": learning_rate, **means, **seen}, step=position.epoch)
+        position.epoch, position.step = position.epoch + 1, 0
+        position.sums, position.counts = {}, {}
         last = position.epoch == settings.n_epochs
         if self._checkpoint and (last or self._checkpoint.is_due()):
             self._save(accelerator)
@@ -280,9 +177,9 @@ class TrainingLoop:
 
     def _generator(self, step: int) -> torch.Generator:
         """Source of the draws of a step (from 1); step 0 is the order of the epoch."""
-        entropy = [self._settings.seed, self._position.epoch, step]
-        seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(seed) % 2**63)
+        return torch.Generator().manual_seed(
+            seed_of(self._settings.seed, self._position.epoch, step)
+        )
 
     def _step(self, rows: Tensor, network: nn.Module, optimizer: Any, accelerator: Any) -> None:
         """Make one step.
@@ -307,10 +204,9 @@ class TrainingLoop:
         optimizer.zero_grad()
         at_once = len(parts) == 1
         if at_once:
-            outputs = [_forward(network, inputs[0])]
+            outputs, statistics = [self._forward(network, inputs[0], 0)], None
         else:
-            with torch.no_grad(), _keeping_running_statistics(network):
-                outputs = [_forward(network, passes) for passes in inputs]
+            outputs, statistics = self._look_ahead(network, inputs)
         whole = [
             gather_rows(torch.cat([part[i] for part in outputs]))
             .float()
@@ -319,8 +215,7 @@ class TrainingLoop:
         ]
         loss, terms = task.loss(whole)
         if loss is not None:
-            self._check_finite(loss)
-            terms = {"loss": loss.item(), **terms}
+            terms = {"loss": self._finite(loss), **terms}
             wanted = [values for values in whole if values.requires_grad]
             gradients = iter(torch.autograd.grad(loss, wanted))
             self._backward(
@@ -330,12 +225,42 @@ class TrainingLoop:
                 outputs if at_once else None,
                 accelerator,
             )
+        if statistics is not None:
+            statistics.settle()
+        if loss is not None:
             optimizer.step()
             task.after_step()
         for name, value in terms.items():
             self._position.sums[name] = self._position.sums.get(name, 0.0) + float(value)
             self._position.counts[name] = self._position.counts.get(name, 0) + 1
         self.seconds["network"] += time.perf_counter() - start
+
+    def _forward(self, network: nn.Module, passes: list[Pass], part: int) -> list[Tensor]:
+        """Send the inputs of one part of the batch through the network.
+
+        What layers such as dropout draw depends on the step and the part, so it is the same when a
+        part is sent a second time, or the step is made again.
+        """
+        place = (self._settings.seed, self._position.epoch, 1 + self._position.step)
+        seed = seed_of(*place, part, 1 + process_index())
+        seed_global_generators(self._device, seed)
+        outputs = []
+        for inputs, with_gradient in passes:
+            with torch.set_grad_enabled(with_gradient and torch.is_grad_enabled()):
+                outputs.append(network(inputs))
+        return outputs
+
+    @torch.no_grad()
+    def _look_ahead(
+        self, network: nn.Module, inputs: list[list[Pass]]
+    ) -> tuple[list[list[Tensor]], RunningStatistics]:
+        """Get the outputs of all parts of a batch that is too large to keep what led to them."""
+        statistics = RunningStatistics(self._task.network)
+        outputs = []
+        for part, passes in enumerate(inputs):
+            outputs.append(self._forward(network, passes, part))
+            statistics.take()
+        return outputs, statistics
 
     def _backward(
         self,
@@ -348,26 +273,34 @@ class TrainingLoop:
         """Send the gradients of the outputs back through the network."""
         own = [None if g is None else g[_own_part(len(g))] for g in gradients]
         first = [0] * len(own)
-        for number, passes in enumerate(inputs):
-            last = number == len(inputs) - 1
+        for part, passes in enumerate(inputs):
+            last = part == len(inputs) - 1
             with nullcontext() if last else accelerator.no_sync(network):
-                results = _forward(network, passes) if outputs is None else outputs[number]
+                results = outputs[part] if outputs else self._forward(network, passes, part)
                 # The gradient of this product is the gradient that is sent back. Processes are
                 # averaged afterwards where their sum is needed.
                 product = torch.zeros((), device=results[0].device)
                 for i, (result, gradient) in enumerate(zip(results, own, strict=True)):
                     if gradient is not None:
-                        part = gradient[first[i] : first[i] + len(result)]
-                        product = product + (result.float() * part).sum() * n_processes()
+                        rows = gradient[first[i] : first[i] + len(result)]
+                        product = product + (result.float() * rows).sum() * n_processes()
                     first[i] += len(result)
                 accelerator.backward(product)
 
-    def _check_finite(self, loss: Tensor) -> None:
-        if math.isfinite(loss.item()):
-            return
-        kept = f" {self._checkpoint.path} holds the last good state." if self._checkpoint else ""
+    def _finite(self, loss: Tensor) -> float:
+        value = loss.item()
+        if math.isfinite(value):
+            return value
+        kept = ""
+        if self._checkpoint is not None:
+            path = self._checkpoint.path
+            kept = (
+                f" {path} holds the last good state."
+                if path.exists()
+                else (" It came before the first save, so there is no checkpoint.")
+            )
         raise TrainingDivergedError(
-            f"{self._task.name}: the loss became {loss.item()} in epoch {self._position.epoch}, "
+            f"{self._task.name}: the loss became {value} in epoch {self._position.epoch}, "
             f"step {self._position.step}. Lower learning_rate, or train with precision='no'.{kept}"
         )
 
@@ -375,74 +308,31 @@ class TrainingLoop:
         # Several processes hold the same state.
         if not accelerator.is_main_process or self._checkpoint is None:
             return
+        if accelerator.scaler:
+            self._position.scaler = accelerator.scaler.state_dict()
         state = {
             "network": self._task.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
             "extra": self._task.extra_state(),
             "position": vars(self._position),
         }
         # A step may have spoiled the weights though its loss was still finite.
-        if all(bool(torch.isfinite(p).all()) for p in self._task.network.parameters()):
+        if _all_finite(state["network"]) and _all_finite(state["optimizer"]):
             self._checkpoint.save(state)
 
-    def _restore(self, state: dict[str, Any], accelerator: Any) -> None:
-        self._task.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        if accelerator.scaler:
-            accelerator.scaler.load_state_dict(state["scaler"])
-        self._task.load_extra_state(state["extra"])
-        self._position = _Position(**copy.deepcopy(state["position"]))
-
-
-def cosine(
-    learning_rate: float, n_epochs: int, final_share: float = 1e-3
-) -> Callable[[int], float]:
-    """Return the learning rate of each epoch along half a cosine.
-
-    Parameters
-    ----------
-    learning_rate : float
-        Of the first epoch.
-    n_epochs : int
-    final_share : float, default=0.001
-        What would be left of it after the last epoch; SCAN's pretext task takes 0.1 cubed.
-
-    Returns
-    -------
-    callable
-    """
-    final = learning_rate * final_share
-
-    def of_epoch(epoch: int) -> float:
-        return final + (learning_rate - final) * (1 + math.cos(math.pi * epoch / n_epochs)) / 2
-
-    return of_epoch
-
-
-def make_optimizer(
-    name: str, network: nn.Module, weight_decay: float, momentum: float = 0.9
-) -> torch.optim.Optimizer:
-    """Return an optimiser of the parameters that are trained; the loop sets the learning rate.
-
-    Parameters
-    ----------
-    name : {"sgd", "adam"}
-        ``"adam"`` has the L2 penalty in its gradient, as in the paper, not decoupled.
-    network : Module
-    weight_decay : float
-        On all parameters, those of normalisation included.
-    momentum : float, default=0.9
-        Of SGD.
-
-    Returns
-    -------
-    torch.optim.Optimizer
-    """
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if name == "sgd":
-        return torch.optim.SGD(trained, lr=0.0, momentum=momentum, weight_decay=weight_decay)
-    return torch.optim.Adam(trained, lr=0.0, weight_decay=weight_decay)
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        if state is None or self._checkpoint is None:
+            return
+        try:
+            self._task.network.load_state_dict(state["network"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._task.load_extra_state(state["extra"])
+            self._position = _Position(**copy.deepcopy(state["position"]))
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self._checkpoint.path} does not hold the state of this network "
+                f"({str(error).splitlines()[0]}); remove it to start the stage anew."
+            ) from error
 
 
 def _check(task: Task, settings: LoopSettings) -> None:
@@ -451,6 +341,14 @@ def _check(task: Task, settings: LoopSettings) -> None:
             f"batch_size={settings.batch_size} must not be more than the number of samples, got "
             f"{task.n_samples}: not a single step would be made."
         )
+    if settings.precision not in PRECISIONS:
+        raise ValueError(
+            f"precision={settings.precision!r} must be one of {', '.join(map(repr, PRECISIONS))}."
+        )
+
+
+def _check_processes(settings: LoopSettings) -> None:
+    """Check what is known only when the processes have found each other."""
     if settings.batch_size % n_processes():
         raise ValueError(
             f"batch_size={settings.batch_size} must be a multiple of the number of processes, "
@@ -464,50 +362,12 @@ def _own_part(n_rows: int) -> slice:
     return slice(process_index() * share, (process_index() + 1) * share)
 
 
-def _forward(network: nn.Module, passes: list[Pass]) -> list[Tensor]:
-    outputs = []
-    for inputs, with_gradient in passes:
-        with torch.set_grad_enabled(with_gradient and torch.is_grad_enabled()):
-            outputs.append(network(inputs))
-    return outputs
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic | Tensor) else value
 
 
-@contextmanager
-def _keeping_running_statistics(network: nn.Module) -> Iterator[None]:
-    """Let batch normalisation see a batch without moving its running statistics."""
-    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-
-
-@contextmanager
-def _accelerator(settings: LoopSettings) -> Iterator[Any]:
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.state import AcceleratorState
-
-    # It keeps its first settings for the life of the process; each stage has its own.
-    AcceleratorState._reset_state()
-    accelerator = Accelerator(
-        device_placement=False,
-        cpu=settings.device == "cpu",
-        mixed_precision=settings.precision,
-        dynamo_backend="inductor" if settings.compile else "no",
-        log_with="tensorboard" if settings.log_dir else None,
-        project_dir=settings.log_dir,
-        # Running statistics are the same on each process already.
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
-    if settings.log_dir:
-        accelerator.init_trackers("skscan")
-    try:
-        yield accelerator
-    finally:
-        if settings.log_dir:
-            accelerator.end_training()
-        accelerator.free_memory()
+def _all_finite(state: Any) -> bool:
+    """Whether every number of the tensors in nested dicts is finite."""
+    if isinstance(state, dict):
+        return all(map(_all_finite, state.values()))
+    return not isinstance(state, Tensor) or bool(torch.isfinite(state).all())

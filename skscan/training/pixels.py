@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,9 @@ class PixelStore:
         return torch.from_numpy(chosen).to(device, non_blocking=True)
 
     def subset(self, rows: np.ndarray) -> PixelStore:
-        """Return the store of some rows."""
-        return self if len(rows) == len(self) else PixelStore(self.pixels[rows])
+        """Return the store of some rows, in their order."""
+        everything = np.array_equal(rows, np.arange(len(self)))
+        return self if everything else PixelStore(self.pixels[rows])
 
     def mean_and_std(self) -> tuple[Color, Color]:
         """Return mean and standard deviation of each color, for pixels in 0..1.
@@ -60,8 +62,14 @@ class PixelStore:
         one color can be divided by it.
         """
         sample = self.pixels[:: len(self) // _IMAGES_MEASURED + 1]
-        mean = sample.mean(axis=(0, 2, 3), dtype=np.float64) / 255
-        std = sample.std(axis=(0, 2, 3), dtype=np.float64) / 255
+        counts = np.zeros((3, 256), dtype=np.int64)
+        for image in sample:  # one at a time: numpy would make numbers of 8 bytes of all at once
+            for color, values in enumerate(image):
+                counts[color] += np.bincount(values.ravel(), minlength=256)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        levels = np.arange(256) / 255
+        mean = shares @ levels
+        std = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
         red, green, blue = zip(mean.tolist(), np.maximum(std, 1 / 255).tolist(), strict=True)
         return (red[0], green[0], blue[0]), (red[1], green[1], blue[1])
 
@@ -106,8 +114,10 @@ def load_pixels(
     skipped: list[SkippedImage] = []
     n_read = 0
     bar = progress(total=len(images), desc="decoding", unit="img", verbose=verbose)
-    with bar:
-        for batch in iter_batches(images, side, _DECODED_AT_ONCE, n_jobs):
+    batches = iter_batches(images, side, _DECODED_AT_ONCE, n_jobs)
+    # Closed at once in case of an error, so that no worker outlives the call.
+    with bar, contextlib.closing(batches):
+        for batch in batches:
             skipped += batch.skipped
             rows.append(batch.rows)
             pixels[n_read : n_read + len(batch.rows)] = batch.pixels.transpose(0, 3, 1, 2)

@@ -1,0 +1,184 @@
+"""Small trainings for the tests of the loop; also run as a script, by several processes."""
+
+import argparse
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from image_factory import pixel_arrays
+from torch import Tensor, nn
+
+from skscan.networks.architecture import projection_head
+from skscan.networks.modules import ContrastiveNetwork
+from skscan.networks.small_resnet import SmallResNet
+from skscan.training.augmentations import SimCLRAugmentation
+from skscan.training.checkpoints import Checkpoint
+from skscan.training.contrastive import SimCLRTask
+from skscan.training.loop import (
+    Draws,
+    LoopSettings,
+    Pass,
+    Task,
+    TrainingLoop,
+    cosine,
+    make_optimizer,
+)
+from skscan.training.losses import scan_loss
+from skscan.training.pixels import PixelStore
+
+HALF = (0.5, 0.5, 0.5)
+
+
+class Recorded:
+    """Notes the loss of every step."""
+
+    losses: list[float]
+
+    def loss(self, outputs: list[Tensor]) -> tuple[Tensor | None, dict[str, float]]:
+        loss, terms = super().loss(outputs)
+        self.losses.append(float("nan") if loss is None else loss.item())
+        return loss, terms
+
+    def extra_state(self) -> dict[str, Any]:
+        return {**super().extra_state(), "losses": self.losses}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        self.losses[:] = state["losses"]
+
+
+class PairTask(Task):
+    """The SCAN loss of each image and the next one: two passes, and a term of the whole batch."""
+
+    name = "pairs"
+
+    def __init__(self, network: nn.Module, pixels: PixelStore) -> None:
+        self.network = network
+        self.n_samples = len(pixels)
+        self._pixels = pixels
+        self._augmentation = SimCLRAugmentation(pixels.side, HALF, HALF)
+
+    def draw(self, rows: Tensor, generator: torch.Generator) -> Draws:
+        draws = self._augmentation.draw(len(rows), self._pixels.side, self._pixels.side, generator)
+        return {"next": (rows + 1) % self.n_samples, **draws}
+
+    def passes(self, rows: Tensor, draws: Draws) -> list[Pass]:
+        device = next(self.network.parameters()).device
+        views = {name: values for name, values in draws.items() if name != "next"}
+        return [
+            Pass(self._augmentation(self._pixels.take(which, device), views))
+            for which in (rows, draws["next"])
+        ]
+
+    def loss(self, outputs: list[Tensor]) -> tuple[Tensor | None, dict[str, float]]:
+        total, consistency, entropy = scan_loss(*outputs)
+        return total, {"consistency": consistency.item(), "entropy": entropy.item()}
+
+
+class RecordedSimCLRTask(Recorded, SimCLRTask):
+    pass
+
+
+class RecordedPairTask(Recorded, PairTask):
+    pass
+
+
+def small_pixels(n: int = 24, side: int = 12) -> PixelStore:
+    return PixelStore(pixel_arrays(n, side, side).transpose(0, 3, 1, 2).copy())
+
+
+def small_backbone() -> SmallResNet:
+    return SmallResNet(stem="cifar", depth=10, width=4)
+
+
+def make_task(kind: str, backbone: nn.Module | None = None, pixels: PixelStore | None = None):
+    """A task with its own first weights, the same each time."""
+    pixels = small_pixels() if pixels is None else pixels
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = small_backbone() if backbone is None else backbone
+        if kind == "simclr":
+            network = ContrastiveNetwork(backbone, projection_head(backbone.n_features, 16))
+            augmentation = SimCLRAugmentation(pixels.side, HALF, HALF)
+            task = RecordedSimCLRTask(network, pixels, augmentation, 0.1)
+        else:
+            network = nn.Sequential(backbone, nn.Linear(backbone.n_features, 4))
+            task = RecordedPairTask(network, pixels)
+    task.losses = []
+    return task
+
+
+def make_loop(
+    task: Task, checkpoint: Checkpoint | None = None, optimizer: str = "sgd", **settings: Any
+) -> TrainingLoop:
+    settings = {"n_epochs": 2, "batch_size": 8, "seed": 1, **settings}
+    rate = cosine(0.1 if optimizer == "sgd" else 0.01, settings["n_epochs"])
+    settings.setdefault("learning_rate", rate)
+    optimizer = make_optimizer(optimizer, task.network, 1e-4)
+    return TrainingLoop(task, optimizer, LoopSettings(**settings), checkpoint)
+
+
+def weights_of(network: nn.Module) -> dict[str, np.ndarray]:
+    return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
+
+
+def main() -> None:
+    """Train, and write losses and weights: `OUT/<process>.json` and `.npz`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--kinds", nargs="+", default=["simclr", "pairs"])
+    parser.add_argument("--checkpoints", type=Path)
+    parser.add_argument("--stop-after", type=int)
+    parser.add_argument("--micro-batch-size", type=int)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--log-dir")
+    args = parser.parse_args()
+    losses, weights, n_processes = {}, {}, 1
+    for kind in args.kinds:
+        task = make_task(kind)
+        checkpoint = None
+        if args.checkpoints:
+            checkpoint = Checkpoint(args.checkpoints, kind, {"data": "generated"})
+        loop = make_loop(
+            task,
+            checkpoint,
+            batch_size=args.batch_size,
+            micro_batch_size=args.micro_batch_size,
+            log_dir=args.log_dir,
+        )
+        if args.stop_after:
+            stop_after(task, args.stop_after)
+        with contextlib.suppress(InterruptedError):
+            loop.run()
+        losses[kind] = task.losses
+        for name, value in weights_of(task.network).items():
+            weights[f"{kind} {name}"] = value
+    process = 0
+    if torch.distributed.is_initialized():
+        process, n_processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    args.out.mkdir(parents=True, exist_ok=True)
+    np.savez(args.out / f"{process}.npz", **weights)
+    result = {"losses": losses, "n_processes": n_processes}
+    (args.out / f"{process}.json").write_text(json.dumps(result))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def stop_after(task: Task, n_steps: int) -> None:
+    """Let a task raise InterruptedError when it is about to make another step."""
+    draw, n_drawn = task.draw, 0
+
+    def limited(rows: Tensor, generator: torch.Generator) -> Draws:
+        nonlocal n_drawn
+        if n_drawn == n_steps:
+            raise InterruptedError
+        n_drawn += 1
+        return draw(rows, generator)
+
+    task.draw = limited
+
+
+if __name__ == "__main__":
+    main()
