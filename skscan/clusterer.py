@@ -19,6 +19,7 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
@@ -27,8 +28,8 @@ from skscan._device import resolve_device
 from skscan._features import extract_features, fit_extractor, tells_of_a_failing_cache
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
-from skscan.exceptions import SkscanWarning
-from skscan.images import SkippedImage, as_collection, is_feature_matrix
+from skscan.exceptions import SkippedImagesWarning, SkscanWarning
+from skscan.images import ImageCollection, SkippedImage, as_collection, is_feature_matrix
 from skscan.neighbors import NeighborMiner
 from skscan.parts import PARTS, default_part, inherit_settings
 from skscan.prototypes import prototype_indices
@@ -96,7 +97,8 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
     n_iter_ : int
         Passes that the heads were trained for.
     feature_extractor_, feature_scaler_ : transformer
-        The fitted parts; `feature_extractor_` is None after a fit on features.
+        The fitted parts; `feature_extractor_` is None after a fit on features. After a training
+        with ``scope="network"`` they give the features of the trained network, unscaled.
     skipped_ : list of SkippedImage
         Images that could not be read, with reasons.
     timings_ : dict of str to float
@@ -322,7 +324,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         self.timings_: dict[str, float] = {}
 
         with self._stage("extraction"):
-            features, read = self._fit_features(X, memory)
+            features, read, images = self._fit_features(X, memory)
         n_samples = int(read.sum())
         if n_samples < 2:
             raise ValueError(
@@ -343,20 +345,15 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         with self._stage("clustering"):
             trainer = self._part("cluster_trainer", random_state)
             result = trainer.train(
-                Z,
-                graph,
-                self.n_clusters,
-                random_state=random_state,
-                device=resolve_device(self.device),
-                n_jobs=self.n_jobs,
-                verbose=self.verbose,
+                Z, graph, self.n_clusters, **self._surroundings(trainer, random_state, images)
             )
+            Z = self._features_of_heads(result, images, Z)
         self.heads_, self.best_head_ = result.heads, int(result.best_head)
         self.history_ = [{"stage": "clustering", **entry} for entry in result.history]
         self.n_iter_ = int(result.n_iter)
         if self.self_label_trainer != "skip":
             with self._stage("self_labeling"):
-                self._self_label(Z, graph, random_state)
+                Z = self._self_label(Z, graph, random_state, images)
 
         probabilities = self.heads_.predict_proba(Z, self.best_head_)
         prototypes = prototype_indices(Z, probabilities)
@@ -377,36 +374,75 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
                 stacklevel=4,
             )
 
+    def _surroundings(
+        self, trainer: Any, random_state: np.random.RandomState, images: ImageCollection | None
+    ) -> dict[str, Any]:
+        """Arguments that all trainers take; those of whole networks also get the images."""
+        surroundings: dict[str, Any] = {
+            "random_state": random_state,
+            "device": resolve_device(self.device),
+            "n_jobs": self.n_jobs,
+            "verbose": self.verbose,
+        }
+        if getattr(trainer, "scope", "heads") == "network":
+            surroundings |= {"images": images, "extractor": self.feature_extractor_}
+        return surroundings
+
+    def _features_of_heads(
+        self, result: Any, images: ImageCollection | None, Z: np.ndarray
+    ) -> np.ndarray:
+        """Features that trained heads work on: of the network, when it was trained too."""
+        extractor = getattr(result, "extractor", None)
+        if extractor is None or images is None:
+            return Z
+        extractor.set_params(device=self.device, n_jobs=self.n_jobs, verbose=self.verbose)
+        self.feature_extractor_ = extractor
+        self.feature_scaler_ = FunctionTransformer()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SkippedImagesWarning)  # said at the first extraction
+            features, skipped = extractor.extract(images)
+        self.n_features_in_ = features.shape[1]
+        return rows_of(features, readable_rows(len(features), skipped))
+
     def _self_label(
-        self, Z: np.ndarray, graph: csr_matrix, random_state: np.random.RandomState
-    ) -> None:
+        self,
+        Z: np.ndarray,
+        graph: csr_matrix,
+        random_state: np.random.RandomState,
+        images: ImageCollection | None,
+    ) -> np.ndarray:
         trainer = self._part("self_label_trainer", random_state)
         result = trainer.train(
             Z,
             graph,
             self.heads_,
             self.best_head_,
-            random_state=random_state,
-            device=resolve_device(self.device),
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
+            **self._surroundings(trainer, random_state, images),
         )
         self.history_ += [{"stage": "self_labeling", **entry} for entry in result.history]
         self.history_.append(
             {"stage": "self_labeling", "accepted": result.accepted, "reason": result.reason}
         )
         announce(f"self-labeling: {result.reason}", self.verbose)
-        if result.accepted:
+        if not result.accepted:
+            return Z
+        features = self._features_of_heads(result, images, Z)
+        if features is Z:
             self.best_head_ = len(self.heads_)
             self.heads_ = self.heads_.join(result.heads)
+        else:  # the earlier heads know other features
+            self.best_head_, self.heads_ = 0, result.heads
+        return features
 
-    def _fit_features(self, X: Any, memory: Memory) -> tuple[np.ndarray, np.ndarray]:
-        """Features of X and which rows could be read; fits the extractor on images."""
+    def _fit_features(
+        self, X: Any, memory: Memory
+    ) -> tuple[np.ndarray, np.ndarray, ImageCollection | None]:
+        """Features of X, which rows could be read, and the images; fits the extractor on them."""
         if is_feature_matrix(X):
             self.feature_extractor_ = None
             self.skipped_: list[SkippedImage] = []
             features = validate_data(self, X, dtype=[np.float64, np.float32])
-            return features, np.ones(len(features), dtype=bool)
+            return features, np.ones(len(features), dtype=bool), None
         images = as_collection(X)
         extractor = self._part("feature_extractor", None)
         self.feature_extractor_, features, self.skipped_ = fit_extractor(
@@ -415,7 +451,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         self.n_features_in_ = features.shape[1]
         if hasattr(self, "feature_names_in_"):  # of an earlier fit on a table
             del self.feature_names_in_
-        return features, readable_rows(len(features), self.skipped_)
+        return features, readable_rows(len(features), self.skipped_), images
 
     def _features(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Features of X by the fitted extractor and which rows could be read."""

@@ -19,6 +19,8 @@ from skscan.networks.state_dicts import load_in_order, load_strictly
 if TYPE_CHECKING:
     import torch
 
+    from skscan.networks.trained import TrainedNetwork
+
 __all__ = ["EMBEDDED_BACKBONE", "Backbone", "load_backbone"]
 
 EMBEDDED_BACKBONE = "efficientnet_lite0"
@@ -63,9 +65,40 @@ class Backbone:
 
         self._network = network.eval().to(device).to(memory_format=torch.channels_last)
         self._device = device
+        self._image_size = image_size
         self._mean = 255 * torch.tensor(mean, device=device).view(1, 3, 1, 1)
         self._std = 255 * torch.tensor(std, device=device).view(1, 3, 1, 1)
         self.n_features = self(np.zeros((1, image_size, image_size, 3), np.uint8)).shape[1]
+
+    def to_trained(self, model_name: str) -> TrainedNetwork:
+        """Return architecture and weights as plain data, so that they can be trained further.
+
+        Parameters
+        ----------
+        model_name : str
+            As the network was loaded by.
+
+        Raises
+        ------
+        ValueError
+            If the network cannot be built by its name alone.
+        """
+        from skscan.networks.trained import TrainedNetwork
+
+        if model_name.startswith(_LOCATIONS):
+            raise ValueError(
+                f"model_name={model_name!r} is a location, by which a network cannot be built "
+                "again; give a name of timm, and weights=path for weights of your own."
+            )
+        name = _EMBEDDED_ARCHITECTURE if model_name == EMBEDDED_BACKBONE else model_name
+        return TrainedNetwork.from_modules(
+            name, self._image_size, self._colors(self._mean), self._colors(self._std), self._network
+        )
+
+    @staticmethod
+    def _colors(values: torch.Tensor) -> tuple[float, float, float]:
+        red, green, blue = (values.flatten() / 255).tolist()
+        return red, green, blue
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Compute features.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -20,6 +20,9 @@ from skscan.extractors.pixels import PixelFeatureExtractor
 from skscan.extractors.timm import TimmFeatureExtractor
 from skscan.images import ImageCollection, SkippedImage, as_collection, printable
 from skscan.images.transforms import to_square
+
+if TYPE_CHECKING:
+    from skscan.networks.trained import TrainedNetwork
 
 __all__ = ["DefaultFeatureExtractor"]
 
@@ -219,6 +222,14 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
         return tags
+
+    @property
+    def network_(self) -> TrainedNetwork:
+        """The embedded backbone with its weights, for trainers with ``scope="network"``."""
+        check_is_fitted(self)
+        if self.choice_ == "pixels":
+            raise AttributeError("The features are pixels: there is no network.")
+        return cast(TimmFeatureExtractor, self._extractors(verbose=0)["backbone"]).network_
 
     @property
     def _n_features_out(self) -> int:

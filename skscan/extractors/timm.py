@@ -10,6 +10,7 @@ from skscan.extractors.base import ImageFeatureExtractor
 
 if TYPE_CHECKING:
     from skscan.extractors.backbones import Backbone
+    from skscan.networks.trained import TrainedNetwork
 
 __all__ = ["TimmFeatureExtractor"]
 
@@ -108,6 +109,11 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
 
         device = resolve_device(self.device)
         return load_backbone(self.model_name, self.weights, self.image_size, device)
+
+    @property
+    def network_(self) -> TrainedNetwork:
+        """The network with its weights, for trainers with ``scope="network"``."""
+        return self._compute().to_trained(self.model_name)
 
     @property
     def _n_features_out(self) -> int:

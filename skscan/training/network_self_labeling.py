@@ -28,7 +28,7 @@ from skscan.training.network_settings import (
     with_backbone,
 )
 from skscan.training.pixels import PixelStore
-from skscan.training.results import SelfLabelResult
+from skscan.training.results import SelfLabelResult, undone
 
 if TYPE_CHECKING:
     from skscan.training.self_labeling import SelfLabelTrainer
@@ -98,15 +98,16 @@ def train_network(
     checkpoint = make_checkpoint(
         trainer, "self-label", seed, start, pixels=pixels.pixels, heads=head.weights
     )
+    before = judge.look(network.labeler)
     history = TrainingLoop(task, training.optimizer_of(network), settings, checkpoint).run()
+    better, reason = _compare(before, history[-1])
+    if trainer.keep == "guarded" and not better:
+        return undone(head, history, reason)
+    if trainer.keep == "last":
+        reason = f"the last epoch is kept as it is ({reason})"
     tuned = with_backbone(start, network.labeler.backbone)
-    return SelfLabelResult(
-        network.labeler.to_heads(),
-        history,
-        True,
-        "",
-        NetworkFeatureExtractor(tuned, device=device, n_jobs=n_jobs),
-    )
+    later = NetworkFeatureExtractor(tuned, device=device, n_jobs=n_jobs)
+    return SelfLabelResult(network.labeler.to_heads(), history, True, reason, later)
 
 
 class SelfLabelingNetwork(nn.Module):
@@ -250,6 +251,24 @@ class PartitionJudge:
             "modularity": modularity(labels, self._nearest),
             "information": neighbor_information(labels, self._near),
         }
+
+
+def _compare(before: dict[str, float], after: dict[str, float]) -> tuple[bool, str]:
+    """Tell whether the clusters are to be trusted, and why.
+
+    The criteria look at neighbors of the features from before the training, and noise in these is
+    what the training mends: one of them may fall. When both fall, or a cluster is lost, the labels
+    have fed on their own errors.
+    """
+    n_lost = int(before["clusters_used"] - after["clusters_used"])
+    if n_lost > 0:
+        return False, f"{n_lost} of {before['clusters_used']:.0f} clusters became empty"
+    rose = [name for name in ("modularity", "information") if after[name] >= before[name]]
+    fell = [name for name in ("modularity", "information") if after[name] < before[name]]
+    if not rose:
+        return False, f"label-free criteria fell ({', '.join(fell)}) and none rose"
+    fallen = f"; {', '.join(fell)} fell" if fell else " and none fell"
+    return True, f"no cluster was lost, label-free criteria rose ({', '.join(rose)}){fallen}"
 
 
 def _freeze_running_statistics(network: nn.Module) -> None:

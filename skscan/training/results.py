@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from skscan.exceptions import SkscanWarning
 from skscan.networks.heads import LinearHeads
 
 if TYPE_CHECKING:
     from skscan.extractors.network import NetworkFeatureExtractor
 
-__all__ = ["ClusterTrainingResult", "SelfLabelResult"]
+__all__ = ["ClusterTrainingResult", "SelfLabelResult", "undone"]
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,29 @@ class SelfLabelResult:
     accepted: bool = False
     reason: str = ""
     extractor: NetworkFeatureExtractor | None = None
+
+
+def undone(earlier: LinearHeads, history: list[dict[str, Any]], reason: str) -> SelfLabelResult:
+    """Return the earlier head, with a warning that says why.
+
+    Parameters
+    ----------
+    earlier : LinearHeads
+    history : list of dict
+    reason : str
+
+    Returns
+    -------
+    result : SelfLabelResult
+
+    Warns
+    -----
+    SkscanWarning
+    """
+    warnings.warn(
+        f"Self-labelling was undone: {reason}. The earlier head is kept. "
+        "Leave the stage out with self_label_trainer='skip', or change its parameters.",
+        SkscanWarning,
+        stacklevel=3,
+    )
+    return SelfLabelResult(earlier, history, False, reason)

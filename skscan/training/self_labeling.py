@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skscan._progress import progress
 from skscan._threads import limit_threads, suitable_n_jobs
-from skscan.exceptions import SkscanWarning
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import modularity, neighbor_information, silhouette_to_centers
 from skscan.training.network_settings import NetworkTraining, check_scope
-from skscan.training.results import SelfLabelResult
+from skscan.training.results import SelfLabelResult, undone
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +30,7 @@ AUTO_BATCH_SIZE = 512
 SAMPLES_PER_CLUSTER = 50
 AUTO_LEARNING_RATE = 0.0003
 
-_ONLY_NETWORK = {"averaging": "none", "decay": 0.999, "network": None}
+_ONLY_NETWORK = {"averaging": "none", "decay": 0.999, "keep": "guarded", "network": None}
 
 
 class SelfLabelTrainer(BaseEstimator):
@@ -74,6 +72,9 @@ class SelfLabelTrainer(BaseEstimator):
         those of the start.
     decay : float, default=0.999
         Network only. Of the moving average.
+    keep : {"guarded", "last"}, default="guarded"
+        Network only. ``"guarded"`` keeps the earlier network when the later one uses fewer clusters
+        or is worse by label-free criteria; ``"last"`` always keeps the last epoch, as in the paper.
     network : NetworkTraining or None, default=None
         Network only. Its augmentation, optimiser, precision, checkpoints; None is the paper's.
     """
@@ -88,6 +89,7 @@ class SelfLabelTrainer(BaseEstimator):
         "noise": [Interval(Real, 0, 1, closed="left")],
         "averaging": [StrOptions({"none", "mean-teacher", "scaled-steps"})],
         "decay": [Interval(Real, 0, 1, closed="left")],
+        "keep": [StrOptions({"guarded", "last"})],
         "network": [NetworkTraining, None],
     }
 
@@ -103,6 +105,7 @@ class SelfLabelTrainer(BaseEstimator):
         noise: float = 0.3,
         averaging: str = "none",
         decay: float = 0.999,
+        keep: str = "guarded",
         network: NetworkTraining | None = None,
     ) -> None:
         self.scope = scope
@@ -114,6 +117,7 @@ class SelfLabelTrainer(BaseEstimator):
         self.noise = noise
         self.averaging = averaging
         self.decay = decay
+        self.keep = keep
         self.network = network
 
     def train(
@@ -162,7 +166,7 @@ class SelfLabelTrainer(BaseEstimator):
         earlier = heads.select(best_head)
         confidence = earlier.predict_proba(features).max(axis=1)
         if not (confidence > self.threshold).any():
-            return _kept(
+            return undone(
                 earlier,
                 [],
                 f"no sample has a confidence above threshold={self.threshold} (the largest is "
@@ -181,14 +185,14 @@ class SelfLabelTrainer(BaseEstimator):
         before, after = earlier.predict(features), later.predict(features)
         n_before, n_after = len(np.unique(before)), len(np.unique(after))
         if n_after < n_before:
-            return _kept(
+            return undone(
                 earlier, history, f"{n_before - n_after} of {n_before} clusters became empty"
             )
         table = neighbor_table(neighbors)
         better, worse = _compare(before, after, table, features)
         if worse and not better:
             reason = f"label-free criteria fell ({', '.join(worse)}) and none rose"
-            return _kept(earlier, history, reason)
+            return undone(earlier, history, reason)
         if worse or not better:
             rose, fell = ", ".join(better) or "none", ", ".join(worse) or "none"
             reason = f"label-free criteria do not favor the new head (rose: {rose}; fell: {fell})"
@@ -299,13 +303,3 @@ def _compare(
     better = [name for name, difference in change.items() if difference > 0]
     worse = [name for name, difference in change.items() if difference < 0]
     return better, worse
-
-
-def _kept(earlier: LinearHeads, history: list[dict[str, Any]], reason: str) -> SelfLabelResult:
-    warnings.warn(
-        f"Self-labelling was undone: {reason}. The earlier head is kept. "
-        "Leave the stage out with self_label_trainer='skip', or change its parameters.",
-        SkscanWarning,
-        stacklevel=3,
-    )
-    return SelfLabelResult(earlier, history, False, reason)
