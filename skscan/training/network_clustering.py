@@ -48,6 +48,8 @@ AUTO_EPOCHS = 50
 AUTO_BATCH_SIZE = 128
 SELECTION_NEIGHBORS = 5
 _FEATURES_AT_ONCE = 256
+_IMAGES_FOR_TEMPER = 1024
+_TEMPERS = tuple(2.0**-step for step in range(8))
 
 
 def train_network(
@@ -95,7 +97,8 @@ def train_network(
     table = neighbor_table(neighbors)
     seed = int(random_state.randint(np.iinfo(np.int32).max))
     history: list[dict[str, Any]]
-    if tuple(trainer.starts) == ("random",):
+    from_random = tuple(trainer.starts) == ("random",)
+    if from_random:
         heads, priors, history = *_random_start(trainer, start, n_clusters, seed), []
     else:
         frozen = _backbone_features(start, pixels, device)
@@ -106,6 +109,8 @@ def train_network(
     network.to(memory_format=torch.channels_last)
     judge = _make_judge(pixels, table, start, validation_images, extractor, n_jobs, verbose)
     task = ClusteringTask(network, pixels, table, training.views(start), priors, judge)
+    if not from_random:
+        _temper(network.to(device), task, priors, seed)
     batch_size = trainer.batch_size
     if isinstance(batch_size, str):
         batch_size = min(max(AUTO_BATCH_SIZE, SAMPLES_PER_CLUSTER * n_clusters), len(pixels))
@@ -126,6 +131,37 @@ def train_network(
         n_epochs,
         NetworkFeatureExtractor(tuned, device=device, n_jobs=n_jobs),
     )
+
+
+def _temper(
+    network: ClusteringNetwork, task: ClusteringTask, priors: HeadPriors, seed: int
+) -> None:
+    """Make heads as sure of augmented images as the loss wants them to be.
+
+    Heads that were trained on frozen features know no augmented images and are far too sure on
+    them. The loss of the first epochs would go into that, and the epoch before would look best.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(task.n_samples, generator=generator)[:_IMAGES_FOR_TEMPER]
+    draws = task.draw(rows, generator)
+    network.eval()
+    parts = torch.arange(len(rows)).split(_FEATURES_AT_ONCE)
+    with torch.no_grad():
+        outputs = [
+            [
+                network(each.inputs).float().cpu()
+                for each in task.passes(rows[part], {k: v[part] for k, v in draws.items()})
+            ]
+            for part in parts
+        ]
+        anchors, neighbors = (torch.cat(views) for views in zip(*outputs, strict=True))
+        losses = [
+            scan_losses(anchors * factor, neighbors * factor, priors.weights, priors.sizes)[0].sum()
+            for factor in _TEMPERS
+        ]
+        factor = _TEMPERS[int(torch.stack(losses).argmin())]
+        network.weights.mul_(factor)
+        network.biases.mul_(factor)
 
 
 class ClusteringTask(Task):
