@@ -44,13 +44,13 @@ def zip_features(name: str, part: str = "") -> Features:
     return TimmFeatureExtractor(verbose=1).transform(paths), y
 
 
-def fashion_images() -> Features:
-    """Read the 10,000 test images of Fashion-MNIST."""
+def fashion_images(part: str = "t10k") -> Features:
+    """Read the images of Fashion-MNIST: "t10k", the 10,000 test images, or "train"."""
     folder = Path("/usr/share/datasets/fashion-mnist")
     if not folder.is_dir():
         raise MissingDataError("the package dataset-fashion-mnist is not installed")
-    images = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())
-    labels = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())
+    images = gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())
+    labels = gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())
     pixels = np.frombuffer(images, np.uint8, offset=16).reshape(-1, 28, 28)
     return pixels, np.frombuffer(labels, np.uint8, offset=8).astype(np.int64)
 
