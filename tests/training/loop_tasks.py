@@ -1,14 +1,12 @@
-"""Small trainings for the tests of the loop; also run as a script, by several processes."""
+"""Small trainings for the tests of the loop."""
 
-import argparse
-import contextlib
-import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from image_factory import pixel_arrays
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from skscan.networks.architecture import projection_head
@@ -93,12 +91,32 @@ def small_backbone() -> SmallResNet:
     return SmallResNet(stem="cifar", depth=10, width=4)
 
 
-def make_task(kind: str, backbone: nn.Module | None = None, pixels: PixelStore | None = None):
-    """A task with its own first weights, the same each time."""
+class Plain(nn.Module):
+    """A convolution and, on demand, a layer of normalisation, with the mean over the image."""
+
+    n_features = 8
+
+    def __init__(self, norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = norm
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.convolution(images)
+        features = features.relu() if self.norm is None else self.norm(features)
+        return features.relu().mean(dim=(2, 3))
+
+
+def make_task(
+    kind: str,
+    make_backbone: Callable[[], nn.Module] = small_backbone,
+    pixels: PixelStore | None = None,
+) -> Task:
+    """A task with its own first weights, the same each time, that notes the loss of each step."""
     pixels = small_pixels() if pixels is None else pixels
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        backbone = small_backbone() if backbone is None else backbone
+        backbone = make_backbone()
         if kind == "simclr":
             network = ContrastiveNetwork(backbone, projection_head(backbone.n_features, 16))
             augmentation = SimCLRAugmentation(pixels.side, HALF, HALF)
@@ -108,6 +126,25 @@ def make_task(kind: str, backbone: nn.Module | None = None, pixels: PixelStore |
             task = RecordedPairTask(network, pixels)
     task.losses = []
     return task
+
+
+VARIANTS = {
+    "simclr": {},
+    "pairs": {},
+    "pairs with activation in the normalisation": {"kind": "pairs", "norm": BatchNormAct2d},
+    "pairs in parts, without normalisation": {"kind": "pairs", "norm": None, "micro_batch_size": 3},
+}
+"""Trainings in which the number of processes changes nothing."""
+
+
+def make_variant(name: str) -> tuple[Task, dict[str, Any]]:
+    """The task of a variant, and its settings."""
+    settings = dict(VARIANTS[name])
+    kind = settings.pop("kind", name)
+    if "norm" not in settings:
+        return make_task(kind), settings
+    norm = settings.pop("norm")
+    return make_task(kind, lambda: Plain(norm and norm(8))), settings
 
 
 def make_loop(
@@ -124,48 +161,6 @@ def weights_of(network: nn.Module) -> dict[str, np.ndarray]:
     return {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
 
 
-def main() -> None:
-    """Train, and write losses and weights: `OUT/<process>.json` and `.npz`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--kinds", nargs="+", default=["simclr", "pairs"])
-    parser.add_argument("--checkpoints", type=Path)
-    parser.add_argument("--stop-after", type=int)
-    parser.add_argument("--micro-batch-size", type=int)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--log-dir")
-    args = parser.parse_args()
-    losses, weights, n_processes = {}, {}, 1
-    for kind in args.kinds:
-        task = make_task(kind)
-        checkpoint = None
-        if args.checkpoints:
-            checkpoint = Checkpoint(args.checkpoints, kind, {"data": "generated"})
-        loop = make_loop(
-            task,
-            checkpoint,
-            batch_size=args.batch_size,
-            micro_batch_size=args.micro_batch_size,
-            log_dir=args.log_dir,
-        )
-        if args.stop_after:
-            stop_after(task, args.stop_after)
-        with contextlib.suppress(InterruptedError):
-            loop.run()
-        losses[kind] = task.losses
-        for name, value in weights_of(task.network).items():
-            weights[f"{kind} {name}"] = value
-    process = 0
-    if torch.distributed.is_initialized():
-        process, n_processes = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    args.out.mkdir(parents=True, exist_ok=True)
-    np.savez(args.out / f"{process}.npz", **weights)
-    result = {"losses": losses, "n_processes": n_processes}
-    (args.out / f"{process}.json").write_text(json.dumps(result))
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
 def stop_after(task: Task, n_steps: int) -> None:
     """Let a task raise InterruptedError when it is about to make another step."""
     draw, n_drawn = task.draw, 0
@@ -178,7 +173,3 @@ def stop_after(task: Task, n_steps: int) -> None:
         return draw(rows, generator)
 
     task.draw = limited
-
-
-if __name__ == "__main__":
-    main()
