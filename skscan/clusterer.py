@@ -14,32 +14,26 @@ from joblib import Memory
 from scipy.sparse import csr_matrix
 from sklearn.base import (
     BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
-    TransformerMixin,
     clone,
 )
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
+from sklearn.utils.validation import check_memory, validate_data
 
 from skscan._device import resolve_device
-from skscan._features import extract_features, fit_extractor, tells_of_a_failing_cache
+from skscan._features import fit_extractor, tells_of_a_failing_cache
+from skscan._fitted import FittedHeadsMixin, labels_of
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
 from skscan.exceptions import SkippedImagesWarning, SkscanWarning
 from skscan.images import ImageCollection, SkippedImage, as_collection, is_feature_matrix
-from skscan.neighbors import NeighborMiner
 from skscan.parts import PARTS, default_part, inherit_settings
 from skscan.prototypes import prototype_indices
-from skscan.scaling import MIN_FEATURES_TO_NORMALIZE
-from skscan.selection import scan_selection_loss
-
-_SCORE_NEIGHBORS = 5
 
 
-class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator):
+class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
     """Sort images, or feature vectors, into semantic classes without labels.
 
     Features are extracted by a frozen network, brought to one scale, and joined to their nearest
@@ -227,94 +221,10 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         """
         return self._fit(X)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Give the cluster of each sample.
-
-        Parameters
-        ----------
-        X : images or array-like of shape (n_samples, n_features)
-            Of the kind that the clusterer was fitted on.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), dtype int64
-            Clusters; -1 for an image that could not be read.
-        """
-        return _labels(self.predict_proba(X))
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Give the probability of each cluster for each sample.
-
-        Parameters
-        ----------
-        X : images or array-like of shape (n_samples, n_features)
-            Of the kind that the clusterer was fitted on.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_clusters), dtype float32
-            Rows sum to 1; NaN for an image that could not be read.
-        """
-        features, read = self._features(X)
-        Z = self.feature_scaler_.transform(rows_of(features, read))
-        return with_gaps(self.heads_.predict_proba(Z, self.best_head_), read)
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Give the scaled features on which the heads work.
-
-        Parameters
-        ----------
-        X : images or array-like of shape (n_samples, n_features)
-            Of the kind that the clusterer was fitted on.
-
-        Returns
-        -------
-        Z : ndarray of shape (n_samples, n_components), dtype float32
-            Scaled features; NaN for an image that could not be read.
-        """
-        features, read = self._features(X)
-        return with_gaps(self.feature_scaler_.transform(rows_of(features, read)), read)
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Judge the clusters without labels: higher is better.
-
-        The mean over samples and their 5 nearest neighbours within X of log <p_i, p_j>, plus the
-        entropy of the mean p: the negated criterion of section 3 of the paper, on neighbours in
-        the input features (for images: in the extractor's), so that no parameter of the clusterer
-        that a search varies changes the yardstick.
-
-        Parameters
-        ----------
-        X : images or array-like of shape (n_samples, n_features)
-            At least two samples of the kind that the clusterer was fitted on.
-        y : Ignored
-            Not used, present for API consistency.
-
-        Returns
-        -------
-        score : float
-            At most ``log(n_clusters)``.
-        """
-        features, read = self._features(X)
-        features = rows_of(features, read)
-        if len(features) < 2:
-            raise ValueError(f"score needs at least 2 samples, got X with {len(features)}.")
-        metric = "cosine" if features.shape[1] >= MIN_FEATURES_TO_NORMALIZE else "euclidean"
-        k = min(_SCORE_NEIGHBORS, len(features) - 1)
-        miner = NeighborMiner(k, metric=metric, n_jobs=self.n_jobs).fit(features)
-        neighbors = miner.kneighbors()[1]
-        Z = self.feature_scaler_.transform(features)
-        probabilities = self.heads_.predict_proba(Z, self.best_head_)
-        return -scan_selection_loss(probabilities, neighbors).total
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.heads_.weights.shape[2]
 
     def _fit(self, X: Any) -> np.ndarray:
         """Run the stages in order and keep their results; return the scaled features."""
@@ -324,7 +234,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         self.timings_: dict[str, float] = {}
 
         with self._stage("extraction"):
-            features, read, images = self._fit_features(X, memory)
+            features, read, images = self._fit_features(X, memory, random_state)
         n_samples = int(read.sum())
         if n_samples < 2:
             raise ValueError(
@@ -361,7 +271,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         rows = np.flatnonzero(read)
         self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
         self.probabilities_ = with_gaps(probabilities, read)
-        self.labels_ = _labels(self.probabilities_)
+        self.labels_ = labels_of(self.probabilities_)
         self.neighbors_ = graph_with_gaps(graph, read)
         return with_gaps(Z, read)
 
@@ -435,7 +345,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
         return features
 
     def _fit_features(
-        self, X: Any, memory: Memory
+        self, X: Any, memory: Memory, random_state: np.random.RandomState
     ) -> tuple[np.ndarray, np.ndarray, ImageCollection | None]:
         """Features of X, which rows could be read, and the images; fits the extractor on them."""
         if is_feature_matrix(X):
@@ -444,7 +354,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             features = validate_data(self, X, dtype=[np.float64, np.float32])
             return features, np.ones(len(features), dtype=bool), None
         images = as_collection(X)
-        extractor = self._part("feature_extractor", None)
+        extractor = self._part("feature_extractor", random_state)
         self.feature_extractor_, features, self.skipped_ = fit_extractor(
             extractor, images, X, memory
         )
@@ -453,27 +363,7 @@ class SCANClusterer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMi
             del self.feature_names_in_
         return features, readable_rows(len(features), self.skipped_), images
 
-    def _features(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Features of X by the fitted extractor and which rows could be read."""
-        check_is_fitted(self, "labels_")
-        if is_feature_matrix(X):
-            if self.feature_extractor_ is not None:
-                raise ValueError(
-                    "X is a feature matrix, but this SCANClusterer was fitted on images; "
-                    "give images, as in fit."
-                )
-            features = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-            return features, np.ones(len(features), dtype=bool)
-        images = as_collection(X)
-        if self.feature_extractor_ is None:
-            raise ValueError(
-                "X holds images, but this SCANClusterer was fitted on a feature matrix with "
-                f"{self.n_features_in_} features; give such a matrix, or fit on images."
-            )
-        features, skipped = extract_features(self.feature_extractor_, images, X)
-        return features, readable_rows(len(features), skipped)
-
-    def _part(self, name: str, random_state: np.random.RandomState | None) -> Any:
+    def _part(self, name: str, random_state: np.random.RandomState) -> Any:
         current = getattr(self, name)
         if current is None or isinstance(current, str):
             part = default_part(name, current, self.effort)
@@ -498,10 +388,3 @@ def _fit_transform(transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
 def _cached_fit_transform(memory: Memory, transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
     with tells_of_a_failing_cache(memory):
         return memory.cache(_fit_transform)(transformer, X)
-
-
-def _labels(probabilities: np.ndarray) -> np.ndarray:
-    """Most probable clusters; -1 in rows of NaN."""
-    labels = probabilities.argmax(axis=1)
-    labels[np.isnan(probabilities[:, 0])] = -1
-    return labels

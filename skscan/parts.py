@@ -74,7 +74,7 @@ def _extractor(name: str) -> BaseEstimator:
     return TimmFeatureExtractor(name)
 
 
-def inherit_settings(part: Any, owner: Any, random_state: np.random.RandomState | None) -> Any:
+def inherit_settings(part: Any, owner: Any, random_state: np.random.RandomState) -> Any:
     """Hand device, n_jobs, verbose and a seed to a part that leaves them open.
 
     Parameters
@@ -83,7 +83,7 @@ def inherit_settings(part: Any, owner: Any, random_state: np.random.RandomState 
         Changed in place.
     owner : SCANClusterer
         Whose settings are handed on.
-    random_state : RandomState or None
+    random_state : RandomState
         Source of the part's seed when its own `random_state` is None.
 
     Returns
@@ -100,6 +100,6 @@ def inherit_settings(part: Any, owner: Any, random_state: np.random.RandomState 
         # compared by type too: for a Pipeline verbose is False, which equals 0
         if name in own and type(own[name]) is type(open_value) and own[name] == open_value
     }
-    if random_state is not None and "random_state" in own and own["random_state"] is None:
+    if "random_state" in own and own["random_state"] is None:
         settings["random_state"] = random_state.randint(np.iinfo(np.int32).max)
     return part.set_params(**settings) if settings else part

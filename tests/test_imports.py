@@ -15,7 +15,7 @@ PACKAGE = Path(skscan.__file__).parent
 LAYERS = [
     {"cli", "demo", "__main__"},
     {"report", "recipes"},
-    {"clusterer", "persistence", "interop"},
+    {"clusterer", "_fitted", "persistence", "interop"},
     {"parts", "_features", "_gaps"},
     {"extractors", "training", "neighbors", "scaling"},
     {"selection", "metrics", "evaluation", "graph", "prototypes"},

@@ -1,0 +1,147 @@
+"""What a fitted clusterer does with samples: predict, transform and judge them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skscan._features import extract_features
+from skscan._gaps import readable_rows, rows_of, with_gaps
+from skscan.images import as_collection, is_feature_matrix
+from skscan.neighbors import NeighborMiner
+from skscan.networks.heads import LinearHeads
+from skscan.scaling import MIN_FEATURES_TO_NORMALIZE
+from skscan.selection import scan_selection_loss
+
+__all__ = ["FittedHeadsMixin", "labels_of"]
+
+_SCORE_NEIGHBORS = 5
+
+
+class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Methods of an estimator that has fitted an extractor, a scaler and heads.
+
+    It has the attributes `feature_extractor_` (None after a fit on features), `feature_scaler_`,
+    `heads_`, `best_head_`, `labels_` and `n_features_in_`.
+    """
+
+    feature_extractor_: Any
+    feature_scaler_: Any
+    heads_: LinearHeads
+    best_head_: int
+    n_features_in_: int
+    n_jobs: int | None
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give the cluster of each sample.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            Of the kind that the clusterer was fitted on.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), dtype int64
+            Clusters; -1 for an image that could not be read.
+        """
+        return labels_of(self.predict_proba(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Give the probability of each cluster for each sample.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            Of the kind that the clusterer was fitted on.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_clusters), dtype float32
+            Rows sum to 1; NaN for an image that could not be read.
+        """
+        features, read = self._features(X)
+        Z = self.feature_scaler_.transform(rows_of(features, read))
+        return with_gaps(self.heads_.predict_proba(Z, self.best_head_), read)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Give the scaled features on which the heads work.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            Of the kind that the clusterer was fitted on.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components), dtype float32
+            Scaled features; NaN for an image that could not be read.
+        """
+        features, read = self._features(X)
+        return with_gaps(self.feature_scaler_.transform(rows_of(features, read)), read)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Judge the clusters without labels: higher is better.
+
+        The mean over samples and their 5 nearest neighbours within X of log <p_i, p_j>, plus the
+        entropy of the mean p: the negated criterion of section 3 of the paper, on neighbours in
+        the input features (for images: in the extractor's), so that no parameter of the clusterer
+        that a search varies changes the yardstick.
+
+        Parameters
+        ----------
+        X : images or array-like of shape (n_samples, n_features)
+            At least two samples of the kind that the clusterer was fitted on.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        score : float
+            At most ``log(n_clusters)``.
+        """
+        features, read = self._features(X)
+        features = rows_of(features, read)
+        if len(features) < 2:
+            raise ValueError(f"score needs at least 2 samples, got X with {len(features)}.")
+        metric = "cosine" if features.shape[1] >= MIN_FEATURES_TO_NORMALIZE else "euclidean"
+        k = min(_SCORE_NEIGHBORS, len(features) - 1)
+        miner = NeighborMiner(k, metric=metric, n_jobs=self.n_jobs).fit(features)
+        neighbors = miner.kneighbors()[1]
+        Z = self.feature_scaler_.transform(features)
+        probabilities = self.heads_.predict_proba(Z, self.best_head_)
+        return -scan_selection_loss(probabilities, neighbors).total
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.heads_.weights.shape[2]
+
+    def _features(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Features of X by the fitted extractor and which rows could be read."""
+        check_is_fitted(self, "labels_")
+        if is_feature_matrix(X):
+            if self.feature_extractor_ is not None:
+                raise ValueError(
+                    f"X is a feature matrix, but this {type(self).__name__} was fitted on images; "
+                    "give images, as in fit."
+                )
+            features = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+            return features, np.ones(len(features), dtype=bool)
+        images = as_collection(X)
+        if self.feature_extractor_ is None:
+            raise ValueError(
+                f"X holds images, but this {type(self).__name__} was fitted on a feature matrix "
+                f"with {self.n_features_in_} features; give such a matrix, or fit on images."
+            )
+        features, skipped = extract_features(self.feature_extractor_, images, X)
+        return features, readable_rows(len(features), skipped)
+
+
+def labels_of(probabilities: np.ndarray) -> np.ndarray:
+    """Most probable clusters; -1 in rows of NaN."""
+    labels = probabilities.argmax(axis=1)
+    labels[np.isnan(probabilities[:, 0])] = -1
+    return labels
