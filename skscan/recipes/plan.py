@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import ceil, sqrt
+from math import ceil, exp, log, sqrt
 from typing import TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from skscan.recipes.recipe import Mining, Pretext, Recipe, Scan, SelfLabel
 __all__ = ["MIN_STEPS", "Plan", "make_plan"]
 
 #: Optimiser steps that every stage makes at least, at any scale below 1.
-MIN_STEPS = 30
+MIN_STEPS = 40
 
 _MIN_IMAGES_PER_CLASS = 10
 _MIN_IMAGES = 200
@@ -55,13 +55,16 @@ def make_plan(
     """Fit a recipe to its data and, with a scale below 1, shrink everything together.
 
     With scale s the number of images becomes s times the published one (a random draw that sees no
-    labels; at least 10 for each class and 200), the epochs s times as many (at least those of 30
+    labels; at least 10 for each class and 200), the epochs s times as many (at least those of 40
     steps), the width of the network sqrt(s) times (at least 4; of ImageNet's ResNet-50 a narrow
     `SmallResNet` takes the place) and images over 64 px become 64 px. With them go batch sizes, the
-    learning rate of SGD (linear in the batch size), the number of neighbors where classes get
-    small, the queue of MoCo and the memory of moving averages. What few steps could not reach is
-    helped: the learning rate of Adam is divided by sqrt(s), up to tenfold, and the threshold t of
-    self-labelling moves to 1 - (1 - t) / sqrt(s), down to one half.
+    number of neighbors where classes get small, the queue of MoCo and the memory of moving
+    averages. The rest fits few steps and was found by trial on small sets. The learning rate of
+    Adam is divided by sqrt(s), for self-labelling by its root; that of SGD goes with the batch
+    size (in the pretext task with its root), and for heads alone with sqrt(s) too, since the
+    features of a hardly trained network are nearly parallel. The threshold of self-labelling
+    moves, in log-odds, by a share of 1 - s^0.3 towards chance, since few steps make no network
+    sure.
 
     Parameters
     ----------
@@ -138,7 +141,9 @@ def _scaled(recipe: Recipe, data: RecipeData, scale: float, keep_network: bool) 
         scan=_scaled_stage(recipe.scan, share_of_side, data, scale),
         self_label=None
         if self_label is None
-        else _scaled_self_label(_scaled_stage(self_label, share_of_side, data, scale), scale),
+        else _scaled_self_label(
+            _scaled_stage(self_label, share_of_side, data, scale), data.n_classes, scale
+        ),
     )
 
 
@@ -148,7 +153,7 @@ def _scaled_pretext(stage: Pretext, n_images: int, scale: float) -> Pretext:
         stage,
         batch_size=batch_size,
         momentum=_scaled_decay(stage.momentum, scale),
-        learning_rate=stage.learning_rate * batch_size / stage.batch_size,
+        learning_rate=stage.learning_rate * sqrt(batch_size / stage.batch_size),
         n_epochs=_epochs(stage.n_epochs, n_images // batch_size, scale),
     )
     if stage.queue_size is not None:
@@ -183,23 +188,27 @@ def _scaled_mining(stage: Mining, data: RecipeData) -> Mining:
 def _scaled_stage(stage: _Stage, share_of_side: float, data: RecipeData, scale: float) -> _Stage:
     n_images = len(data.train)
     batch_size = min(stage.batch_size, max(n_images // 4, 2 * data.n_classes), n_images)
-    if stage.optimizer == "sgd":
-        learning_rate = stage.learning_rate * batch_size / stage.batch_size
+    if stage.optimizer == "adam":
+        factor = scale**-0.5 if isinstance(stage, Scan) else scale**-0.25
     else:
-        learning_rate = stage.learning_rate * min(10.0, 1 / sqrt(scale))
+        factor = batch_size / stage.batch_size
+        if isinstance(stage, Scan) and stage.update == "heads":
+            factor *= sqrt(scale)
     return replace(
         stage,
         batch_size=batch_size,
-        learning_rate=learning_rate,
+        learning_rate=stage.learning_rate * factor,
         n_epochs=_epochs(stage.n_epochs, n_images // batch_size, scale),
         cutout=max(1, round(stage.cutout * share_of_side)),
     )
 
 
-def _scaled_self_label(stage: SelfLabel, scale: float) -> SelfLabel:
+def _scaled_self_label(stage: SelfLabel, n_clusters: int, scale: float) -> SelfLabel:
+    sure, chance = log(stage.threshold / (1 - stage.threshold)), -log(n_clusters - 1)
+    log_odds = chance + (sure - chance) * scale**0.3
     return replace(
         stage,
-        threshold=max(0.5, 1 - (1 - stage.threshold) / sqrt(scale)),
+        threshold=1 / (1 + exp(-log_odds)),
         decay=_scaled_decay(stage.decay, scale),
     )
 
