@@ -49,7 +49,7 @@ AUTO_BATCH_SIZE = 128
 SELECTION_NEIGHBORS = 5
 _FEATURES_AT_ONCE = 256
 _IMAGES_FOR_TEMPER = 1024
-_TEMPERS = tuple(2.0**-step for step in range(8))
+_TEMPERS = (1.0, 0.5, 0.25, 0.125)
 
 
 def train_network(
@@ -111,6 +111,7 @@ def train_network(
     task = ClusteringTask(network, pixels, table, training.views(start), priors, judge)
     if not from_random:
         _temper(network.to(device), task, priors, seed)
+        judge.look(-1, network, priors.sizes)  # training has to beat what it starts from
     batch_size = trainer.batch_size
     if isinstance(batch_size, str):
         batch_size = min(max(AUTO_BATCH_SIZE, SAMPLES_PER_CLUSTER * n_clusters), len(pixels))

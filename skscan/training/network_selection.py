@@ -49,6 +49,7 @@ class BestEpoch:
         Parameters
         ----------
         epoch : int
+            -1 before the first.
         network : ClusteringNetwork
         sizes : Tensor of shape (n_heads, n_clusters)
             Sizes of clusters that heads expect, as shares.
