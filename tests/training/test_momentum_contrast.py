@@ -2,6 +2,11 @@
 
 import copy
 import math
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,7 +138,7 @@ class RememberingStore(PixelStore):
         return super().take(rows, device)
 
 
-def train(batch_norm: bool = True, **settings) -> tuple[MoCoTask, RememberingStore, list]:
+def train_small(batch_norm: bool = True, **settings) -> tuple[MoCoTask, RememberingStore, list]:
     store = RememberingStore()
     view = CenterCrop(16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     task = MoCoTask(network(batch_norm), store, view, temperature=0.2, momentum=0.9)
@@ -143,7 +148,7 @@ def train(batch_norm: bool = True, **settings) -> tuple[MoCoTask, RememberingSto
 
 
 def test_steps_are_those_of_the_slow_version():
-    task, store, history = train()
+    task, store, history = train_small()
 
     query, queue = encoder(), network().queue
     key = copy.deepcopy(query)
@@ -185,13 +190,33 @@ def test_steps_are_those_of_the_slow_version():
 
 
 def test_micro_batches_change_nothing_without_batch_normalization():
-    whole, _, history = train(batch_norm=False)
-    parts, _, history_of_parts = train(batch_norm=False, micro_batch_size=2)
+    whole, _, history = train_small(batch_norm=False)
+    parts, _, history_of_parts = train_small(batch_norm=False, micro_batch_size=2)
     assert [e["loss"] for e in history] == pytest.approx(
         [e["loss"] for e in history_of_parts], abs=1e-5
     )
     for name, values in whole.network.state_dict().items():
         torch.testing.assert_close(parts.network.state_dict()[name], values)
+
+
+def test_two_processes_are_as_one(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    tests = Path(__file__).parent
+    path = os.pathsep.join([str(tests), str(tests.parent)])
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+    subprocess.run(
+        [sys.executable, "-m", *launcher, __file__, str(tmp_path / "of two.npz")],
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        check=True,
+        timeout=300,
+        capture_output=True,
+    )
+    of_two = np.load(tmp_path / "of two.npz")
+    task, _, history = train_small()
+    np.testing.assert_allclose(of_two["losses"], [e["loss"] for e in history], atol=1e-5)
+    np.testing.assert_allclose(of_two["queue"], task.network.queue, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -205,3 +230,11 @@ def test_micro_batches_change_nothing_without_batch_normalization():
 )
 def test_default_queue(n_samples, batch_size, expected):
     assert default_queue_size(n_samples, batch_size) == expected
+
+
+if __name__ == "__main__":  # one of two processes
+    of_one, _, one_history = train_small()
+    if torch.distributed.get_rank() == 0:
+        losses = [epoch["loss"] for epoch in one_history]
+        np.savez(sys.argv[1], losses=losses, queue=of_one.network.queue)
+    torch.distributed.destroy_process_group()
