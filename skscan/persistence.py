@@ -26,7 +26,7 @@ from skscan._files import TEMPORARY_PREFIX, write_atomically
 from skscan.exceptions import ModelFileError
 
 FORMAT_VERSION = 1
-_MODEL_FILE = "model.json"
+MODEL_FILE = "model.json"
 
 #: Classes of this library that may stand in a model file, by name.
 _CLASSES = {
@@ -106,7 +106,7 @@ def save(estimator: Any, folder: str | os.PathLike) -> Path:
     for name, (_, data) in files.items():
         write_atomically(folder / names[name], data)
     text = json.dumps(document, indent=1, allow_nan=False)
-    write_atomically(folder / _MODEL_FILE, text.encode())
+    write_atomically(folder / MODEL_FILE, text.encode())
     _remove_leftovers(folder, keep=set(names.values()))
     return folder
 
@@ -120,8 +120,8 @@ def replace_model(source: Path, target: Path) -> None:
         Folders on the same disk; the second may hold an earlier model or be missing.
     """
     target.mkdir(exist_ok=True)
-    data_files = {path.name for path in source.iterdir()} - {_MODEL_FILE}
-    for name in [*sorted(data_files), _MODEL_FILE]:
+    data_files = {path.name for path in source.iterdir()} - {MODEL_FILE}
+    for name in [*sorted(data_files), MODEL_FILE]:
         os.replace(source / name, target / name)
     _remove_leftovers(target, keep=data_files)
 
@@ -152,26 +152,26 @@ def load(folder: str | os.PathLike) -> Any:
     """
     folder = Path(folder)
     try:
-        text = (folder / _MODEL_FILE).read_text(encoding="utf-8")
+        text = (folder / MODEL_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"folder={str(folder)!r} holds no {_MODEL_FILE}; give a folder written by skscan.save."
+            f"folder={str(folder)!r} holds no {MODEL_FILE}; give a folder written by skscan.save."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelFileError(f"{folder / _MODEL_FILE} cannot be read: {error}") from error
+        raise ModelFileError(f"{folder / MODEL_FILE} cannot be read: {error}") from error
     try:
         document = json.loads(text)
         version = document["format_version"]
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise ModelFileError(
-                f"{folder / _MODEL_FILE} has format version {version!r}; this skscan "
+                f"{folder / MODEL_FILE} has format version {version!r}; this skscan "
                 f"{skscan.__version__} reads up to {FORMAT_VERSION}. Upgrade skscan to load it."
             )
         return _Decoder(folder, document["files"]).decode(document["estimator"])
     except ModelFileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{folder / _MODEL_FILE} is damaged: {error!r}") from error
+        raise ModelFileError(f"{folder / MODEL_FILE} is damaged: {error!r}") from error
 
 
 class _Encoder:

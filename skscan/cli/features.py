@@ -51,16 +51,31 @@ def describe_extractor(extractor: Any) -> str:
     """Return one phrase on what `extractor` is, and on the labels it has seen in training."""
     from skscan.extractors.default import DefaultFeatureExtractor
     from skscan.extractors.pixels import PixelFeatureExtractor
+    from skscan.extractors.timm import TimmFeatureExtractor
 
     if isinstance(extractor, DefaultFeatureExtractor):
         return _DEFAULT_CHOICES[extractor.choice_]
     if isinstance(extractor, PixelFeatureExtractor):
         return PIXELS
+    if not isinstance(extractor, TimmFeatureExtractor):
+        return _describe_network(extractor)
     if extractor.weights is not None:
         return f"{extractor.model_name} with weights of {extractor.weights}"
     if extractor.model_name == EMBEDDED_BACKBONE:
         return _EMBEDDED
     return f"{extractor.model_name} (timm)"
+
+
+def _describe_network(extractor: Any) -> str:
+    """Describe a network that was trained here or converted; no labels were needed for it."""
+    network = getattr(extractor, "network_", None)
+    if network is None:
+        return type(extractor).__name__
+    architecture = network.architecture
+    if isinstance(architecture, dict):
+        shown = ", ".join(f"{name} {value}" for name, value in architecture.items())
+        architecture = f"SmallResNet ({shown})"
+    return f"{architecture} at {network.image_size} px, by {type(extractor).__name__}"
 
 
 _EMBEDDED = f"{EMBEDDED_BACKBONE} (trained with ImageNet labels)"

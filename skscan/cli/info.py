@@ -32,7 +32,7 @@ _PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "pillow")
 def info(
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="[OUT]", help="A results folder; shows what its model is."),
+        typer.Argument(metavar="[OUT]", help="A results folder or saved model to look into."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -76,6 +76,10 @@ def _version(package: str) -> str:
 
 
 def _results(out: Path) -> dict[str, Any]:
+    from skscan.persistence import MODEL_FILE
+
+    if (out / MODEL_FILE).is_file():
+        return _model(out)
     clusterer = load_model(out)
     summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
     return {
@@ -89,3 +93,18 @@ def _results(out: Path) -> dict[str, Any]:
         "effort": clusterer.effort,
         "seed": summary.get("seed", "unknown"),
     }
+
+
+def _model(folder: Path) -> dict[str, Any]:
+    """Describe what `skscan.save` or ``skscan convert`` wrote."""
+    from skscan.persistence import load
+
+    model = load(folder)
+    extractor = getattr(model, "feature_extractor_", model)
+    found = {"kind": type(model).__name__}
+    if extractor is not None:
+        found["features_from"] = describe_extractor(extractor)
+    for name in ("n_clusters", "n_features_in_"):
+        if hasattr(model, name):
+            found[name.rstrip("_")] = getattr(model, name)
+    return found

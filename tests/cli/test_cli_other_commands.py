@@ -133,3 +133,21 @@ def test_help_has_examples(skscan, command):
     run = skscan(command, "--help")
     assert run.exit_code == 0
     assert f"  skscan {command} " in run.stdout.split("Examples:")[1]
+
+
+def test_info_on_a_saved_extractor(skscan, tmp_path):
+    import torch
+
+    from skscan import NetworkFeatureExtractor, save
+    from skscan.networks.architecture import build_backbone
+    from skscan.networks.trained import TrainedNetwork
+
+    small = {"stem": "cifar", "depth": 10, "width": 4}
+    with torch.random.fork_rng():
+        network = TrainedNetwork.from_modules(
+            small, 16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), build_backbone(small)
+        )
+    save(NetworkFeatureExtractor(network), tmp_path / "model")
+    printed = json.loads(skscan("info", tmp_path / "model", "--json").stdout)
+    assert printed["kind"] == "NetworkFeatureExtractor"
+    assert "SmallResNet (stem cifar, depth 10, width 4) at 16 px" in printed["features_from"]
