@@ -14,7 +14,7 @@ from skscan.recipes.recipe import Mining, Pretext, Recipe, Scan, SelfLabel
 __all__ = ["MIN_STEPS", "Plan", "make_plan"]
 
 #: Optimiser steps that every stage makes at least, at any scale below 1.
-MIN_STEPS = 40
+MIN_STEPS = 30
 
 _MIN_IMAGES_PER_CLASS = 10
 _MIN_IMAGES = 200
@@ -55,7 +55,7 @@ def make_plan(
     """Fit a recipe to its data and, with a scale below 1, shrink everything together.
 
     With scale s the number of images becomes s times the published one (a random draw that sees no
-    labels; at least 10 for each class and 200), the epochs s times as many (at least those of 40
+    labels; at least 10 for each class and 200), the epochs s times as many (at least those of 30
     steps), the width of the network sqrt(s) times (at least 4; of ImageNet's ResNet-50 a narrow
     `SmallResNet` takes the place) and images over 64 px become 64 px. With them go batch sizes, the
     number of neighbors where classes get small, the queue of MoCo and the memory of moving

@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from authors_files import small_weights
 from recipe_trees import write_cifar10, write_imagenet, write_stl10
 from scipy.sparse import csr_matrix
 
+import skscan
+from skscan.exceptions import ModelFileError
 from skscan.extractors.network import NetworkFeatureExtractor
 from skscan.networks.heads import LinearHeads
 from skscan.networks.small_resnet import SmallResNet
@@ -53,9 +56,10 @@ class Recorder:
             checkpoint_dir=checkpoint_dir,
         )  # fmt: skip
         rng = np.random.RandomState(seed)
-        shape = (stage.n_heads, n_clusters, extractor.network.n_features())
+        tuned = NetworkFeatureExtractor(extractor.network_, device="cpu")
+        shape = (stage.n_heads, n_clusters, tuned.network.n_features())
         heads = LinearHeads(rng.randn(*shape).astype("f"), np.zeros(shape[:2], "f"))
-        return Clustering(heads, 0, extractor, [PASS, PASS])
+        return Clustering(heads, 0, tuned, [PASS, PASS])
 
     def train_self_label(
         self, stage, clustering, images, features, neighbors, *, seed, checkpoint_dir, machine
@@ -141,13 +145,12 @@ def test_pretext_runs_once_and_the_rest_for_each_seed(cifar, trainers, tmp_path)
 
 
 def test_finished_cells_do_not_run_again(cifar, trainers, tmp_path):
-    first = run(cifar, tmp_path / "out", n_seeds=1)
-    n_calls = len(trainers.calls)
-    again = run(cifar, tmp_path / "out", n_seeds=1)
-    assert len(trainers.calls) == n_calls
+    first = run(cifar, tmp_path / "out", n_seeds=1, stage="self-label")
+    again = run(cifar, tmp_path / "out", n_seeds=1, stage="self-label")
+    assert trainers.names == ["pretext", "scan 0", "self-label 0"]
     assert again == first
-    run(cifar, tmp_path / "out", n_seeds=2)  # more seeds go on from there
-    assert trainers.names == ALL
+    run(cifar, tmp_path / "out", n_seeds=2, stage="self-label")  # more seeds go on from there
+    assert trainers.names[3:] == ["scan 1", "self-label 1"]
 
 
 @pytest.mark.parametrize("fail_at", [0, 1, 2, 4, 7])
@@ -292,3 +295,24 @@ def test_wrong_arguments(cifar, tmp_path):
     with pytest.raises(ValueError, match="there is no recipe 'mnist'"):
         run(cifar, tmp_path, "mnist")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_given_network_takes_the_place_of_the_pretext_task(cifar, trainers, tmp_path):
+    torch.save(small_weights("pretext"), tmp_path / "simclr.pth.tar")
+    options = {"weights": tmp_path / "simclr.pth.tar", "stage": "scan", "n_seeds": 1}
+    run(cifar, tmp_path / "out", **options)
+    assert trainers.names == ["scan 0"]
+    # its width is that of the file, whatever the scale; features are those after the projection
+    assert trainers.calls[0][1]["features"].shape == (200, 8)
+    state = skscan.load(tmp_path / "out" / "cells" / "pretext")
+    assert state["extractor"].network.architecture["width"] == 4
+    cells = json.loads((tmp_path / "out" / "results.json").read_text())["cells"]
+    assert cells["pretext"]["n_steps"] == 0
+    with pytest.raises(OutputMismatchError, match=r"weights: '[0-9a-f]+' there, None now"):
+        run(cifar, tmp_path / "out", stage="scan", n_seeds=1)
+
+
+def test_a_file_of_another_network_is_refused(cifar, trainers, tmp_path):
+    (tmp_path / "x.pth").write_bytes(b"no network")
+    with pytest.raises(ModelFileError, match=r"x\.pth"):
+        run(cifar, tmp_path / "out", weights=tmp_path / "x.pth")
