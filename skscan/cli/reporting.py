@@ -13,7 +13,12 @@ import typer
 from skscan.cli import interrupt
 from skscan.cli.errors import FAILED, INTERRUPTED, WRONG_USE, CommandFailed, OutputClosed, WrongUse
 from skscan.cli.terminal import escaped
-from skscan.exceptions import ImageReadError, ModelFileError, ModelUnavailableError
+from skscan.exceptions import (
+    ImageReadError,
+    ModelFileError,
+    ModelUnavailableError,
+    TrainingDivergedError,
+)
 
 _DebugOption = Annotated[
     bool, typer.Option("--debug", help="On an error, show the Python traceback.")
@@ -91,5 +96,6 @@ _EXPLAINED: tuple[type[Exception], ...] = (
     ImageReadError,
     ModelFileError,
     ModelUnavailableError,
+    TrainingDivergedError,
     ValueError,
 )

@@ -19,6 +19,8 @@ from recipe_trees import (
 from typer.testing import CliRunner
 
 from skscan.cli import app
+from skscan.exceptions import TrainingDivergedError
+from skscan.recipes import runner
 
 SMALL = ["--scale", 0.001, "--seeds", 1, "--device", "cpu"]
 
@@ -157,6 +159,22 @@ def test_wrong_use(skscan, cifar, tmp_path, arguments, message):
     assert run.exit_code == 2
     assert message in run.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_help_has_examples(skscan):
+    run = skscan("reproduce", "--help")
+    assert run.exit_code == 0
+    assert "  skscan reproduce cifar10 " in run.stdout.split("Examples:")[1]
+
+
+def test_a_training_that_diverges_is_explained(skscan, cifar, tmp_path, monkeypatch):
+    def diverge(*_):
+        raise TrainingDivergedError("simclr: the loss is nan in epoch 0")
+
+    monkeypatch.setattr(runner, "train_pretext", diverge)
+    run = skscan("reproduce", "cifar10", "--data", cifar, "-o", tmp_path / "out", *SMALL)
+    assert run.exit_code == 1
+    assert "error: simclr: the loss is nan in epoch 0" in run.stderr
 
 
 def test_missing_and_wrong_data(skscan, tmp_path):
