@@ -1,6 +1,6 @@
 """SimCLR steps a second, beside the plainest PyTorch loop for the same network and loss.
 
-    python benchmarks/pretext.py [--steps 2] [--rounds 9] [--threads 1 2]
+    python benchmarks/pretext.py [--steps 2] [--rounds 9] [--threads 1 2] [--sides 32 96]
 
 Compared are the training of `SimCLRFeatureExtractor` (in float32 and in bf16) and a loop of a few
 lines: with torchvision's augmentation of one PIL image at a time in a `DataLoader` without workers,
@@ -181,10 +181,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()])
+    sides = [setting.side for setting in SETTINGS]
+    parser.add_argument("--sides", type=int, nargs="+", choices=sides, default=sides)
     options = parser.parse_args()
     for n_threads in dict.fromkeys(options.threads):
         torch.set_num_threads(n_threads)
-        for setting in SETTINGS:
+        for setting in [setting for setting in SETTINGS if setting.side in options.sides]:
             print(
                 f"\n{setting.architecture}, {setting.side} px, batch {setting.batch_size}, "
                 f"{n_threads} thread(s), {options.rounds} rounds of {options.steps} steps\n"
