@@ -9,10 +9,13 @@ from sklearn.utils import estimator_checks
 from skscan import (
     ClusterTrainer,
     DefaultFeatureExtractor,
+    MoCoFeatureExtractor,
     PixelFeatureExtractor,
     SelfLabelTrainer,
+    SimCLRFeatureExtractor,
     TimmFeatureExtractor,
 )
+from skscan.training.network_settings import NetworkTraining
 
 PARTS = [
     ClusterTrainer(),
@@ -21,6 +24,8 @@ PARTS = [
     SelfLabelTrainer(),
     TimmFeatureExtractor(),
 ]
+# What trains a network has its optimiser, its views and its checkpoints besides.
+TRAINING_PARTS = [MoCoFeatureExtractor(), NetworkTraining(), SimCLRFeatureExtractor()]
 CHECKS = [
     "check_estimator_cloneable",
     "check_estimator_repr",
@@ -33,12 +38,12 @@ CHECKS = [
 
 
 @pytest.mark.parametrize("name", CHECKS)
-@pytest.mark.parametrize("part", PARTS, ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("part", [*PARTS, *TRAINING_PARTS], ids=lambda part: type(part).__name__)
 def test_sklearn_checks_of_parameters(part, name):
     getattr(estimator_checks, name)(type(part).__name__, clone(part))
 
 
-@pytest.mark.parametrize("part", PARTS, ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("part", [*PARTS, *TRAINING_PARTS], ids=lambda part: type(part).__name__)
 def test_pickle_keeps_parameters(part):
     assert pickle.loads(pickle.dumps(part)).get_params() == part.get_params()
 

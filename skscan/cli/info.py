@@ -25,6 +25,7 @@ EXAMPLES = """Examples:
   skscan info --json
 """
 
+_MICRO_BATCH = 32
 _PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "pillow")
 
 
@@ -36,7 +37,7 @@ def info(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show versions, device and backbone; with OUT, what is in that results folder."""
+    """Show versions, device, backbone and memory of training; with OUT, what is in that folder."""
     found = _environment() if out is None else _results(out)
     if as_json:
         say_json(found)
@@ -65,7 +66,39 @@ def _environment() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "backbone": options.EMBEDDED_BACKBONE,
         "backbone_trained_with": "ImageNet labels",
+        **_memory_of_training(),
     }
+
+
+def _memory_of_training() -> dict[str, str]:
+    """Say what a step needs with the default network and batches of each stage."""
+    from skscan import SimCLRFeatureExtractor
+    from skscan.networks.architecture import build_backbone
+    from skscan.training.memory import simclr_network, step_memory
+    from skscan.training.network_clustering import AUTO_BATCH_SIZE
+
+    defaults = SimCLRFeatureExtractor()
+    size, architecture = defaults.image_size, {"stem": "cifar"}
+    stages: dict[str, dict[str, Any]] = {
+        "memory_of_a_simclr_step": {
+            "make_network": simclr_network(architecture),
+            "batch_size": defaults.batch_size,
+        },
+        "memory_of_a_scan_step": {  # heads are too small to count
+            "make_network": lambda: build_backbone(architecture),
+            "batch_size": AUTO_BATCH_SIZE,
+            "optimizer": "adam",
+        },
+    }
+    found = {}
+    for name, stage in stages.items():
+        whole = step_memory(image_size=size, **stage).total
+        parts = step_memory(image_size=size, micro_batch_size=_MICRO_BATCH, **stage).total
+        found[name] = (
+            f"{whole / 2**30:.1f} GiB ({stage['batch_size']} images of {size} px; "
+            f"{parts / 2**30:.1f} GiB with micro_batch_size={_MICRO_BATCH})"
+        )
+    return found
 
 
 def _version(package: str) -> str:

@@ -21,7 +21,12 @@ from sklearn.utils import estimator_checks as checks
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from skscan import PixelFeatureExtractor, TimmFeatureExtractor
+from skscan import (
+    MoCoFeatureExtractor,
+    PixelFeatureExtractor,
+    SimCLRFeatureExtractor,
+    TimmFeatureExtractor,
+)
 from skscan.exceptions import ImageReadError, SkippedImagesWarning
 from skscan.extractors import base
 from skscan.images import list_images
@@ -67,6 +72,30 @@ def damaged_folder(photo_folder):
 )
 def test_checks_of_sklearn_that_need_no_data(extractor, check):
     check(type(extractor).__name__, extractor)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.check_param_validation,
+        checks.check_valid_tag_types,
+        checks.check_estimator_tags_renamed,
+    ],
+    ids=lambda check: check.__name__,
+)
+@pytest.mark.parametrize("trained", [SimCLRFeatureExtractor(), MoCoFeatureExtractor()])
+def test_checks_of_sklearn_for_extractors_that_are_trained(trained, check):
+    check(type(trained).__name__, clone(trained))
+
+
+@pytest.mark.parametrize("trained", [SimCLRFeatureExtractor(), MoCoFeatureExtractor()])
+def test_extractors_that_are_trained_need_fit(trained):
+    assert get_tags(trained).requires_fit
+    for method in (trained.transform, trained.extract):
+        with pytest.raises(NotFittedError):
+            method(PIXELS)
+    with pytest.raises(NotFittedError):
+        trained.get_feature_names_out()
 
 
 def test_features_are_one_finite_float32_row_for_each_image(extractor):
