@@ -98,7 +98,7 @@ class Reproduction:
             return
         self._report(f"{name} ...")
         begin = time.perf_counter()
-        run = {
+        run: Callable[[int], tuple[dict[str, Any], dict[str, Any] | None]] = {
             "pretext": self._run_pretext,
             "mining": self._run_mining,
             "scan": self._run_scan,
@@ -106,7 +106,7 @@ class Reproduction:
             "overcluster": self._run_overcluster,
             "few-labels": self._run_few_labels,
         }[stage]
-        result, state = run(*([] if seed is None else [seed]))  # type: ignore[operator]
+        result, state = run(seed or 0)
         seconds = time.perf_counter() - begin
         result = {"stage": stage, **({} if seed is None else {"seed": seed}), **result}
         self.store.finish(name, {**result, "seconds": round(seconds, 3)}, state)
@@ -114,7 +114,7 @@ class Reproduction:
 
     # ---------------------------------------------------------------- stages
 
-    def _run_pretext(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _run_pretext(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
         stage = self.plan.recipe.pretext
         history: list[dict[str, Any]] = []
         if self._weights is not None:
@@ -123,17 +123,18 @@ class Reproduction:
             extractor, history = train_pretext(
                 stage,
                 self.plan.data.pretext_images,
-                self.store.checkpoint_dir("pretext"),
-                self._machine,
+                seed=seed,
+                checkpoint_dir=self.store.checkpoint_dir("pretext"),
+                machine=self._machine,
             )
-        self.__dict__["_extractor"] = extractor
+        self._extractor = extractor
         train, test = self._train_features, self._test_features
         y_test = self.plan.data.test.labels[test.rows]
-        scores = k_means_scores(train.values, test.values, y_test, self.plan.n_clusters, seed=0)
+        scores = k_means_scores(train.values, test.values, y_test, self.plan.n_clusters, seed)
         result = {"scores": scores, **_training(history)}
         return result, {"extractor": extractor}
 
-    def _run_mining(self) -> tuple[dict[str, Any], None]:
+    def _run_mining(self, _: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
         stage, data = self.plan.recipe.mining, self.plan.data
         train, test = self._train_features, self._test_features
         within_test = NeighborMiner(
@@ -145,18 +146,18 @@ class Reproduction:
         }
         return {"scores": scores}, None
 
-    def _run_scan(self, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _run_scan(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
         clustering = self._cluster(self.plan.n_clusters, seed, cell_name("scan", seed))
         return self._evaluate(clustering, seed), clustering.state()
 
-    def _run_self_label(self, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _run_self_label(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
         state = self.store.load_state(cell_name("scan", seed))
         assert state is not None  # the scan cell comes before
         first = Clustering.from_state(state, self._machine)
         clustering = self._self_label(first, seed, cell_name("self-label", seed))
         return self._evaluate(clustering, seed), clustering.state()
 
-    def _run_overcluster(self, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _run_overcluster(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
         stage, name = self.plan.recipe.overcluster, cell_name("overcluster", seed)
         assert stage is not None
         first = self._cluster(stage.factor * self.plan.n_clusters, seed, name)
@@ -167,7 +168,7 @@ class Reproduction:
             result["scores"].pop(score)
         return {**result, "scan": _training(first.history)}, clustering.state()
 
-    def _run_few_labels(self, seed: int) -> tuple[dict[str, Any], None]:
+    def _run_few_labels(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
         stage, data = self.plan.recipe.few_labels, self.plan.data
         assert stage is not None
         train, test = self._train_features, self._test_features

@@ -27,7 +27,6 @@ __all__ = [
     "train_self_label",
 ]
 
-_PRETEXT_SEED = 0
 _CHUNK_BYTES = 2**24
 
 
@@ -89,7 +88,7 @@ class Clustering:
 
 
 def train_pretext(
-    stage: Pretext, images: Images, checkpoint_dir: Path, machine: Machine
+    stage: Pretext, images: Images, *, seed: int, checkpoint_dir: Path, machine: Machine
 ) -> tuple[Any, list[dict[str, Any]]]:
     """Learn a representation of images.
 
@@ -97,6 +96,7 @@ def train_pretext(
     ----------
     stage : Pretext
     images : ndarray or list of str
+    seed : int
     checkpoint_dir : Path
     machine : Machine
 
@@ -124,7 +124,7 @@ def train_pretext(
         "checkpoint_dir": checkpoint_dir,
         "device": machine.device,
         "n_jobs": machine.n_jobs,
-        "random_state": _PRETEXT_SEED,
+        "random_state": seed,
         "verbose": machine.verbose,
     }
     extractor: Any

@@ -168,7 +168,7 @@ def test_help_has_examples(skscan):
 
 
 def test_a_training_that_diverges_is_explained(skscan, cifar, tmp_path, monkeypatch):
-    def diverge(*_):
+    def diverge(*_, **__):
         raise TrainingDivergedError("simclr: the loss is nan in epoch 0")
 
     monkeypatch.setattr(runner, "train_pretext", diverge)

@@ -42,7 +42,7 @@ class Recorder:
             raise RuntimeError("killed")
         self.calls.append((name, given))
 
-    def train_pretext(self, stage, images, checkpoint_dir, machine):
+    def train_pretext(self, stage, images, *, seed, checkpoint_dir, machine):
         self._record("pretext", images=images, checkpoint_dir=checkpoint_dir)
         return tiny_extractor(), [PASS]
 
