@@ -109,8 +109,9 @@ def step_memory(
         optimizer=_KEPT_BY[optimizer] * trained,
         inputs=_n_bytes(views) // at_once * n_views * batch_size,
         activations=sum(sizes),
-        # The gradient that comes into the largest layer, and the one that goes out of it.
-        workspace=2 * max(sizes, default=0),
+        # The gradients that come into the largest layer and go out of it, and the copies of both in
+        # the layout that convolutions work in (measured on CPUs).
+        workspace=4 * max(sizes, default=0),
     )
 
 

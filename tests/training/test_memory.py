@@ -60,7 +60,7 @@ def test_what_is_measured(batch_size, micro_batch_size):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     measured = json.loads(done.stdout)
     estimated = step_memory(simclr_network(SMALL), 32, batch_size, micro_batch_size).total
-    assert estimated == pytest.approx(measured, rel=0.4)
+    assert estimated == pytest.approx(measured, rel=0.35)
 
 
 class Two(nn.Module):
@@ -84,8 +84,8 @@ def test_by_hand():
     assert memory.optimizer == 2 * 4 * n_weights
     assert memory.inputs == 4 * 12 * 192
     assert memory.activations == 4 * 12 * 10  # what the sigmoid gave; images are inputs
-    assert memory.workspace == 2 * memory.activations
-    assert memory.total == 4 * (4 * n_weights + 12 * 192 + 3 * 12 * 10)
+    assert memory.workspace == 4 * memory.activations
+    assert memory.total == 4 * (4 * n_weights + 12 * 192 + 5 * 12 * 10)
 
 
 def test_micro_batches_bound_it():
