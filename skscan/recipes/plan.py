@@ -11,7 +11,7 @@ import numpy as np
 from skscan.recipes.data import RecipeData
 from skscan.recipes.recipe import Mining, Pretext, Recipe, Scan, SelfLabel
 
-__all__ = ["MIN_STEPS", "Plan", "make_plan"]
+__all__ = ["MIN_STEPS", "Plan", "check_batches", "make_plan"]
 
 #: Optimiser steps that every stage makes at least, at any scale below 1.
 MIN_STEPS = 30
@@ -103,6 +103,27 @@ def make_plan(
             f"epochs, {_width(recipe.pretext)}; not comparable with the paper's figures"
         )
     return Plan(recipe, data, scale, data.n_classes, tuple(notes))
+
+
+def check_batches(plan: Plan) -> None:
+    """Refuse now what would end a stage that comes after hours of others.
+
+    Raises
+    ------
+    ValueError
+        If a stage has larger batches than there are training images.
+    """
+    recipe, data = plan.recipe, plan.data
+    sizes = {"scan": recipe.scan.batch_size}
+    if recipe.self_label is not None:
+        sizes["self-label"] = recipe.self_label.batch_size
+    for stage, batch_size in sizes.items():
+        if batch_size > len(data.train):
+            raise ValueError(
+                f"the stage {stage} of {recipe.title} has batch_size={batch_size}, but there are "
+                f"only {len(data.train)} training images; give the whole data set, or a scale "
+                "below 1."
+            )
 
 
 def _check_classes(recipe: Recipe, data: RecipeData) -> None:

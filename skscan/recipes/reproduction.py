@@ -10,7 +10,7 @@ from typing import Any
 
 from skscan.recipes.comparison import comparison_rows
 from skscan.recipes.layouts import read_data
-from skscan.recipes.plan import make_plan
+from skscan.recipes.plan import check_batches, make_plan
 from skscan.recipes.recipe import load_recipe
 from skscan.recipes.runner import Reproduction
 from skscan.recipes.store import RESULTS, Store, fingerprint
@@ -85,6 +85,7 @@ def reproduce(
         raise ValueError(f"n_seeds must be at least 1, got {n_seeds!r}.")
     machine = machine or Machine()
     plan = make_plan(recipe, read_data(recipe.layout, Path(data)), scale, weights is not None)
+    check_batches(plan)
     identity = {
         "recipe": {
             key: value

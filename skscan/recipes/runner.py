@@ -118,7 +118,8 @@ class Reproduction:
         stage = self.plan.recipe.pretext
         history: list[dict[str, Any]] = []
         if self._weights is not None:
-            extractor = load_pretext(stage, self._weights, self._machine)
+            any_width = self.plan.scale < 1
+            extractor = load_pretext(stage, self._weights, self._machine, any_width)
         else:
             extractor, history = train_pretext(
                 stage,
@@ -208,7 +209,8 @@ class Reproduction:
         return graph if stage.self_included else miner.kneighbors_graph()
 
     def _miner(self, n_neighbors: int) -> NeighborMiner:
-        return NeighborMiner(n_neighbors, metric="cosine", n_jobs=self._machine.n_jobs)
+        machine = self._machine
+        return NeighborMiner(n_neighbors, metric="cosine", backend="exact", n_jobs=machine.n_jobs)
 
     def _cluster(self, n_clusters: int, seed: int, name: str) -> Clustering:
         stage, data = self.plan.recipe.scan, self.plan.data

@@ -23,8 +23,9 @@ import numpy as np
 
 from skscan import __version__
 from skscan._files import write_atomically
-from skscan.exceptions import ModelFileError
+from skscan.exceptions import ImageReadError, ModelFileError
 from skscan.images import printable
+from skscan.images.collection import FileImages
 from skscan.persistence import load, save
 from skscan.recipes.data import Images, RecipeData
 
@@ -34,6 +35,8 @@ RESULTS = "results.json"
 _FORMAT = "skscan reproduction"
 _LOCK = ".skscan-lock"
 _CHUNK_ROWS = 4096
+_FILES_OPENED = 2000
+_BYTES_READ = 2**16
 
 
 class OutputMismatchError(ValueError):
@@ -196,9 +199,10 @@ class Store:
 
 
 def fingerprint(data: RecipeData) -> str:
-    """Hash images and classes: pixels of arrays, names and sizes of files.
+    """Hash images and classes: pixels of arrays; names, sizes and the beginnings of files.
 
-    A data set that is moved to another folder keeps its fingerprint.
+    A data set that is moved to another folder keeps its fingerprint. Only some of very many files
+    are opened.
 
     Parameters
     ----------
@@ -227,6 +231,16 @@ def _update(digest: Any, images: Images) -> None:
         name = "/".join(Path(path).parts[-3:])
         size = os.path.getsize(path) if os.path.exists(path) else -1  # a file inside a zip
         digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
+    files = FileImages(images)
+    for i in range(0, len(images), len(images) // _FILES_OPENED + 1):
+        if os.path.exists(images[i]):
+            with open(images[i], "rb") as file:
+                digest.update(file.read(_BYTES_READ))
+            continue
+        try:
+            digest.update(files.read(i).tobytes()[:_BYTES_READ])
+        except ImageReadError as error:
+            digest.update(error.reason.encode("utf-8", "surrogateescape"))
 
 
 def _flatten(identity: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from skscan._device import resolve_device
+from skscan.exceptions import ModelFileError
 from skscan.networks.heads import LinearHeads
 from skscan.recipes.data import Images
 from skscan.recipes.recipe import Pretext, Scan, SelfLabel
@@ -142,7 +143,9 @@ def train_pretext(
     return extractor.set_params(checkpoint_dir=None), extractor.history_
 
 
-def load_pretext(stage: Pretext, weights: str | os.PathLike, machine: Machine) -> Any:
+def load_pretext(
+    stage: Pretext, weights: str | os.PathLike, machine: Machine, any_width: bool = False
+) -> Any:
     """Read the pretext network of the authors of SCAN, or of MoCo.
 
     Parameters
@@ -150,6 +153,8 @@ def load_pretext(stage: Pretext, weights: str | os.PathLike, machine: Machine) -
     stage : Pretext
     weights : path
     machine : Machine
+    any_width : bool, default=False
+        Whether a network of the recipe's kind may have another width and depth.
 
     Returns
     -------
@@ -165,9 +170,35 @@ def load_pretext(stage: Pretext, weights: str | os.PathLike, machine: Machine) -
 
     stem = stage.backbone["stem"] if isinstance(stage.backbone, dict) else None
     checkpoint = load_scan_checkpoint(weights, stem, normalization=stage.normalization)
+    _check_pretext(stage, checkpoint, weights, any_width)
     return NetworkFeatureExtractor(
         checkpoint.network, output=stage.output, device=machine.device, n_jobs=machine.n_jobs
     )
+
+
+def _check_pretext(
+    stage: Pretext, checkpoint: Any, weights: str | os.PathLike, any_width: bool
+) -> None:
+    """Refuse a file that does not hold the pretext network of the recipe."""
+    found, reason = checkpoint.network, None
+    same = _in_full(found.architecture) == _in_full(stage.backbone)
+    if any_width:
+        same = type(found.architecture) is type(stage.backbone)
+    if checkpoint.kind not in ("pretext", "moco"):
+        reason = f"it is a file of the stage {checkpoint.kind!r}"
+    elif not same:
+        reason = f"its network is {found.architecture}, the recipe's is {stage.backbone}"
+    elif stage.output == "projection" and not found.has_projection_head:
+        reason = "it has no projection head"
+    if reason is not None:
+        raise ModelFileError(f"{os.fspath(weights)!r} does not serve this recipe: {reason}.")
+
+
+def _in_full(architecture: Any) -> Any:
+    """Write the defaults of a SmallResNet out, so that descriptions can be compared."""
+    if isinstance(architecture, dict):
+        return {"stem": "cifar", "depth": 18, "width": 64, **architecture}
+    return architecture
 
 
 def train_clusters(

@@ -117,6 +117,7 @@ class TrainingLoop:
                 self._restore(of_main_process(self._checkpoint.load))
             if self._position.epoch < self._settings.n_epochs:
                 self._train(accelerator)
+        self._check_weights()
         self.seconds["total"] += time.perf_counter() - start
         return self._position.history
 
@@ -158,7 +159,8 @@ class TrainingLoop:
         seed_global_generators(self._device, seed_of(settings.seed, position.epoch, 0, 0, 1))
         seen = {name: _plain(value) for name, value in task.after_epoch(position.epoch).items()}
         means = {name: total / position.counts[name] for name, total in position.sums.items()}
-        entry = {"epoch": position.epoch, "learning_rate": learning_rate, "steps": position.step}
+        n_steps = position.counts.get("loss", 0)  # steps without a loss were left out
+        entry = {"epoch": position.epoch, "learning_rate": learning_rate, "steps": n_steps}
         position.history.append({**entry, **means, **seen})
         bar.set_postfix({name: f"{value:.4g}" for name, value in [*means.items(), *seen.items()]})
         accelerator.log({"learning_rate": learning_rate, **means, **seen}, step=position.epoch)
@@ -287,22 +289,31 @@ class TrainingLoop:
                     first[i] += len(result)
                 accelerator.backward(product)
 
+    def _check_weights(self) -> None:
+        """Refuse weights that the last step has spoiled though its loss was still finite."""
+        if not _all_finite(self._task.network.state_dict()):
+            raise TrainingDivergedError(
+                f"{self._task.name}: the weights became infinite or no numbers in the last step. "
+                f"Lower learning_rate, or train with precision='no'.{self._last_good_state()}"
+            )
+
     def _finite(self, loss: Tensor) -> float:
         value = loss.item()
         if math.isfinite(value):
             return value
-        kept = ""
-        if self._checkpoint is not None:
-            path = self._checkpoint.path
-            kept = (
-                f" {path} holds the last good state."
-                if path.exists()
-                else (" It came before the first save, so there is no checkpoint.")
-            )
         raise TrainingDivergedError(
             f"{self._task.name}: the loss became {value} in epoch {self._position.epoch}, "
-            f"step {self._position.step}. Lower learning_rate, or train with precision='no'.{kept}"
+            f"step {self._position.step}. Lower learning_rate, or train with precision='no'."
+            f"{self._last_good_state()}"
         )
+
+    def _last_good_state(self) -> str:
+        """Say where it is, when there is a checkpoint."""
+        if self._checkpoint is None:
+            return ""
+        if self._checkpoint.path.exists():
+            return f" {self._checkpoint.path} holds the last good state."
+        return " It came before the first save, so there is no checkpoint."
 
     def _save(self, accelerator: Any) -> None:
         # Several processes hold the same state.
@@ -353,6 +364,11 @@ def _check_processes(settings: LoopSettings) -> None:
         raise ValueError(
             f"batch_size={settings.batch_size} must be a multiple of the number of processes, "
             f"{n_processes()}."
+        )
+    if of_main_process(lambda: settings.seed) != settings.seed:
+        raise ValueError(
+            "random_state=None lets each process draw a seed of its own; give an int, so that all "
+            "train the same network."
         )
 
 

@@ -120,7 +120,15 @@ def train_network(
         n_epochs, batch_size, trainer.learning_rate, seed=seed, device=device, verbose=verbose
     )
     checkpoint = make_checkpoint(
-        trainer, "scan", seed, start, pixels=pixels.pixels, neighbors=table, heads=heads.weights
+        trainer,
+        "scan",
+        seed,
+        start,
+        pixels=pixels.pixels,
+        neighbors=table,
+        heads=heads.weights,
+        biases=heads.biases,
+        **judge.arrays(),
     )
     passes = TrainingLoop(task, training.optimizer_of(network), settings, checkpoint).run()
     best_head = judge.restore_best(network)
@@ -347,4 +355,7 @@ def _make_judge(
         features = features[~np.isnan(features[:, 0])]
         miner = NeighborMiner(SELECTION_NEIGHBORS, metric="cosine", n_jobs=n_jobs)
         table = neighbor_table(miner.fit_transform(features))
+    itself = np.arange(len(table), dtype=table.dtype)[:, None]
+    if not (table[:, :1] == itself).all():  # of a graph without its diagonal
+        table = np.concatenate([itself, table], axis=1)
     return BestEpoch(pixels, table[:, : SELECTION_NEIGHBORS + 1], view)

@@ -43,6 +43,10 @@ class BestEpoch:
         self._view = view
         self._best: dict[str, Any] = {}
 
+    def arrays(self) -> dict[str, NDArray]:
+        """Return the images and neighbors that it judges by."""
+        return {"judging pixels": self._pixels.pixels, "judging neighbors": self._table}
+
     def look(self, epoch: int, network: ClusteringNetwork, sizes: Tensor) -> dict[str, float]:
         """Judge the heads of an epoch, and keep its weights if one is the best so far.
 

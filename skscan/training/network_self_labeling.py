@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
+from skscan.exceptions import SkscanWarning
 from skscan.extractors.network import NetworkFeatureExtractor
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
@@ -96,10 +98,18 @@ def train_network(
         rate_factor=1 - trainer.decay if trainer.averaging == "scaled-steps" else 1.0,
     )
     checkpoint = make_checkpoint(
-        trainer, "self-label", seed, start, pixels=pixels.pixels, heads=head.weights
+        trainer,
+        "self-label",
+        seed,
+        start,
+        pixels=pixels.pixels,
+        neighbors=neighbor_table(neighbors),
+        heads=head.weights,
+        biases=head.biases,
     )
     before = judge.look(network.labeler)
     history = TrainingLoop(task, training.optimizer_of(network), settings, checkpoint).run()
+    _tell_of_idle_steps(history, len(pixels) // batch_size, trainer.threshold)
     better, reason = _compare(before, history[-1])
     if trainer.keep == "guarded" and not better:
         return undone(head, history, reason)
@@ -269,6 +279,19 @@ def _compare(before: dict[str, float], after: dict[str, float]) -> tuple[bool, s
         return False, f"label-free criteria fell ({', '.join(fell)}) and none rose"
     fallen = f"; {', '.join(fell)} fell" if fell else " and none fell"
     return True, f"no cluster was lost, label-free criteria rose ({', '.join(rose)}){fallen}"
+
+
+def _tell_of_idle_steps(history: list[dict[str, float]], n_batches: int, threshold: float) -> None:
+    """Warn when steps were left out because no sample was confident."""
+    n_idle = sum(n_batches - int(entry["steps"]) for entry in history)
+    if n_idle:
+        warnings.warn(
+            f"In {n_idle} of {n_batches * len(history)} steps of self-labelling no sample had a "
+            f"confidence above threshold={threshold}, so they were left out. A smaller threshold, "
+            "or a longer training of the clusters, would let more be learned.",
+            SkscanWarning,
+            stacklevel=4,
+        )
 
 
 def _freeze_running_statistics(network: nn.Module) -> None:

@@ -109,6 +109,11 @@ class NetworkTraining(BaseEstimator):
         """Return the augmentation, of the size that a network takes."""
         from skscan.training.augmentations.named import make_augmentation
 
+        if self.cutout is not None and self.augmentation != "strong":
+            raise ValueError(
+                f"cutout={self.cutout} is for augmentation='strong', got "
+                f"augmentation={self.augmentation!r}; leave it at None."
+            )
         return make_augmentation(
             self.augmentation, network.image_size, network.mean, network.std, self.cutout
         )

@@ -163,6 +163,10 @@ class SelfLabelTrainer(BaseEstimator):
         """
         self._validate_params()
         check_scope(self, _ONLY_NETWORK, {"noise": 0.3})
+        if self.averaging == "none" and self.decay != _ONLY_NETWORK["decay"]:
+            raise ValueError(
+                f"decay={self.decay} has no meaning with averaging='none'; choose an averaging."
+            )
         earlier = heads.select(best_head)
         confidence = earlier.predict_proba(features).max(axis=1)
         if not (confidence > self.threshold).any():

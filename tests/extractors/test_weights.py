@@ -83,3 +83,14 @@ def test_files_of_other_things(tmp_path, content):
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(ModelFileError, match="holds no state_dict"):
         read_state_dict(tmp_path / "other.pt")
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save({"weight": torch.zeros(1000)}, path)
+    content = bytearray(path.read_bytes())
+    place = content.find(bytes(200)) + 100
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="wrong check sum"):
+        read_state_dict(path)

@@ -9,7 +9,7 @@ from recipe_trees import write_cifar10, write_class_folders, write_imagenet, wri
 
 from skscan.recipes import load_recipe, make_plan, read_data, recipe_names
 from skscan.recipes.data import RecipeData, Split
-from skscan.recipes.plan import MIN_STEPS
+from skscan.recipes.plan import MIN_STEPS, check_batches
 
 
 def data_of_size(recipe, n_classes=None, share=1.0) -> RecipeData:
@@ -134,3 +134,10 @@ def test_scale_out_of_range(scale):
     recipe = load_recipe("cifar10")
     with pytest.raises(ValueError, match="scale must be above 0 and at most 1, got"):
         make_plan(recipe, data_of_size(recipe), scale)
+
+
+def test_batches_larger_than_the_data_are_refused_before_anything_is_trained(tmp_path):
+    write_cifar10(tmp_path / "cifar", 50, 20)
+    plan = make_plan(load_recipe("cifar10"), read_data("cifar10", tmp_path / "cifar"))
+    with pytest.raises(ValueError, match="the stage scan of CIFAR-10 has batch_size=128"):
+        check_batches(plan)

@@ -15,8 +15,16 @@ from skscan.extractors.network import NetworkFeatureExtractor
 from skscan.networks.heads import LinearHeads
 from skscan.networks.small_resnet import SmallResNet
 from skscan.networks.trained import TrainedNetwork
-from skscan.recipes import Machine, OutputMismatchError, layouts, reproduce, reproduction, runner
-from skscan.recipes.trainers import Clustering
+from skscan.recipes import (
+    Machine,
+    OutputMismatchError,
+    layouts,
+    load_recipe,
+    reproduce,
+    reproduction,
+    runner,
+)
+from skscan.recipes.trainers import Clustering, load_pretext
 
 CPU = Machine("cpu")
 TINY = {"stem": "cifar", "depth": 10, "width": 4}
@@ -316,3 +324,21 @@ def test_a_file_of_another_network_is_refused(cifar, trainers, tmp_path):
     (tmp_path / "x.pth").write_bytes(b"no network")
     with pytest.raises(ModelFileError, match=r"x\.pth"):
         run(cifar, tmp_path / "out", weights=tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize(("width", "kind"), [(8, "pretext"), (64, "scan")])
+def test_a_given_network_of_another_kind_is_refused(tmp_path, width, kind):
+    architecture = {"stem": "cifar", "depth": 18, "width": width}
+    with torch.random.fork_rng():
+        weights = SmallResNet(**architecture).state_dict()
+    weights = {f"backbone.{name}": value for name, value in weights.items()}
+    d, path = 8 * width, tmp_path / "file.pth.tar"
+    if kind == "pretext":
+        shapes = {"0.weight": (d, d), "0.bias": (d,), "2.weight": (128, d), "2.bias": (128,)}
+        head = {f"contrastive_head.{name}": torch.zeros(shape) for name, shape in shapes.items()}
+        torch.save({**weights, **head}, path)
+    else:
+        head = {"cluster_head.0.weight": torch.zeros(10, d), "cluster_head.0.bias": torch.zeros(10)}
+        torch.save({"model": {**weights, **head}, "head": 0}, path)
+    with pytest.raises(ModelFileError, match="does not serve this recipe"):
+        load_pretext(load_recipe("cifar10").pretext, path, Machine())

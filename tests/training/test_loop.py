@@ -89,7 +89,7 @@ class TestSteps:
         task.after_step = lambda: after_step.append(1)
         before = copy.deepcopy(task.network)
         history = make_loop(task, n_epochs=1).run()
-        assert history == [{"epoch": 0, "learning_rate": 0.1, "steps": 3, "outputs": 2.0}]
+        assert history == [{"epoch": 0, "learning_rate": 0.1, "steps": 0, "outputs": 2.0}]
         for parameter, earlier in zip(task.network.parameters(), before.parameters(), strict=True):
             assert_array_equal(parameter.detach(), earlier.detach())
         assert after_step == []

@@ -177,9 +177,29 @@ def test_validation_images_choose_the_epoch(setting):
     assert losses["validation_loss"][0] != losses["validation_loss"][1]
 
 
+def test_other_validation_images_are_another_run(setting, tmp_path):
+    images, _, extractor, features, graph = setting
+    network = NetworkTraining(checkpoint_dir=tmp_path)
+    train(setting, network=network, **random_heads(n_heads=1))
+    trainer = ClusterTrainer(
+        scope="network", network=network, n_epochs=2, batch_size=64, **random_heads(n_heads=1)
+    )
+    with pytest.raises(CheckpointMismatchError, match="judging pixels"):
+        trainer.train(
+            features,
+            graph,
+            3,
+            random_state=np.random.RandomState(0),
+            images=images,
+            extractor=extractor,
+            validation_images=images[:50],
+        )
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
+        ({"network": NetworkTraining(augmentation="simclr", cutout=3)}, "cutout=3 is for"),
         ({"batch_size": 500}, "batch_size=500 must not be more than the number of samples"),
         ({"network": NetworkTraining(optimizer="sgd")}, "give a number with 'sgd'"),
         ({"network": NetworkTraining(augmentation="weak")}, "augmentation"),
@@ -237,7 +257,9 @@ def clustered(setting):
 @pytest.mark.parametrize("averaging", ["none", "mean-teacher", "scaled-steps"])
 def test_self_labelling_keeps_what_was_found(setting, clustered, averaging):
     images, y, *_ = setting
-    result = self_label(setting, clustered, averaging=averaging, decay=0.9)
+    result = self_label(
+        setting, clustered, averaging=averaging, **({} if averaging == "none" else {"decay": 0.9})
+    )
     assert result.accepted, result.reason
     labels = result.heads.predict(result.extractor.transform(images))
     assert clustering_accuracy(y, labels) > 0.75
@@ -265,6 +287,18 @@ def test_a_mean_teacher_lags_behind(setting, clustered):
         for averaging in ("none", "mean-teacher")
     }
     assert 0 < distance["mean-teacher"] < 0.1 * distance["none"]
+
+
+def test_steps_without_a_confident_sample_are_told(setting, clustered):
+    surest = clustered.heads.predict_proba(clustered.extractor.transform(setting[0])).max()
+    with pytest.warns(skscan.exceptions.SkscanWarning, match="so they were left out"):
+        result = self_label(setting, clustered, threshold=float(surest) * 0.999, keep="last")
+    assert sum(entry["steps"] for entry in result.history) < 6
+
+
+def test_a_decay_without_averaging_is_refused(setting, clustered):
+    with pytest.raises(ValueError, match=r"decay=0\.9 has no meaning"):
+        self_label(setting, clustered, decay=0.9)
 
 
 def test_self_labelling_that_loses_a_cluster_is_undone(setting, clustered):
