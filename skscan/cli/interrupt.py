@@ -12,10 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 from skscan.cli.errors import INTERRUPTED
 
 _SECONDS_FOR_THE_POLITE_WAY = 0.5
+
+# An exception in the middle of their import ends the process with a message of C++.
+_NOT_TO_BE_INTERRUPTED = ("torch", "torchvision", "timm")
 
 
 def _nothing() -> str:
@@ -62,11 +66,21 @@ def ends_within_a_second() -> Iterator[None]:
     read_end, write_end = os.pipe()
     os.set_blocking(write_end, False)
     previous = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    previous_handler = signal.signal(signal.SIGINT, _interrupt)
     threading.Thread(target=_watch, args=(read_end,), daemon=True).start()
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, previous_handler)
         signal.set_wakeup_fd(previous)
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, except where only the watching thread can end the process."""
+    for name in _NOT_TO_BE_INTERRUPTED:
+        if getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False):
+            return
+    signal.default_int_handler(signal_number, frame)
 
 
 def _watch(read_end: int) -> None:

@@ -185,3 +185,16 @@ def test_a_killed_run_goes_on_from_its_features(digits_folder, tmp_path, monkeyp
     )
     assert "Extracting features" not in run.stderr
     assert json.loads(run.stdout)["n_images"] == 200
+
+
+def test_an_import_of_torch_is_left_to_the_watching_thread(monkeypatch):
+    from types import SimpleNamespace
+
+    from skscan.cli import interrupt
+
+    spec = SimpleNamespace(_initializing=True)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__spec__=spec))
+    interrupt._interrupt(signal.SIGINT, None)  # nothing is raised
+    spec._initializing = False
+    with pytest.raises(KeyboardInterrupt):
+        interrupt._interrupt(signal.SIGINT, None)
