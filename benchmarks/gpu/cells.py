@@ -30,7 +30,7 @@ def train(settings: dict[str, Any], out: str, events: Connection) -> None:
     Parameters
     ----------
     settings : dict
-        recipe, data, variant, scale, seeds, precision, compile, device, jobs, limit.
+        recipe, data, variant, scale, seeds, precision, compile, device, jobs, limit (in bytes).
     out : str
         Folder of the reproduction.
     events : Connection

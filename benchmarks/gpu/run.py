@@ -54,6 +54,7 @@ def parse() -> argparse.Namespace:
     add("--device", default="auto")
     add("--jobs", type=int, default=None, help="workers that decode images")
     add("--limit", type=float, default=60.0, help="size of STATE in MiB")
+    add("--restart-cell", action="store_true", help="drop what the cell in training has learned")
     add("--unpack", type=Path, help="only write what STATE holds to this new folder")
     args = parser.parse_args()
     if args.unpack is None and args.data is None:
@@ -219,7 +220,7 @@ class Slice:
                 "pack_seconds": self._pack_seconds,
             }
 
-        limit = round(self.settings["limit"] * 2**20)
+        limit = self.settings["limit"]
         self.packed = pack(self.out, self.state, about, limit, self._bits, self.scratch)
         self._pack_seconds = self.packed.seconds
 
@@ -286,12 +287,15 @@ def show(part: Slice, complete: bool) -> None:
 
 def main() -> int:
     args = parse()
+    # processes that are killed leave semaphores, which their minder frees and need not report
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     try:
         manifest = read_manifest(args.state) or {}
         device = resolve_device(args.device)
         settings = {
             **{name: getattr(args, name) for name in ("recipe", "variant", "scale", "seeds")},
-            **{name: getattr(args, name) for name in ("precision", "jobs", "limit")},
+            **{name: getattr(args, name) for name in ("precision", "jobs")},
+            "limit": round(args.limit * 2**20),
             "data": str(args.data),
             "device": device,
             "compile": device.startswith("cuda"),
@@ -313,6 +317,9 @@ def main() -> int:
         try:
             if manifest:
                 restore(args.state, manifest, scratch / "out")
+            if args.restart_cell:
+                shutil.rmtree(scratch / "out" / "checkpoints", ignore_errors=True)
+                manifest["steps"] = {}
             kind = "compiled" if settings["compile"] else "not compiled"
             print(
                 f"slice {manifest.get('slices', 0) + 1} of {args.recipe}: {args.minutes:g} min on "
@@ -332,6 +339,8 @@ def main() -> int:
         print("the slice was over before anything was trained; give it more --minutes")
     if part.error:
         print(part.error, file=sys.stderr)
+        if "belongs to another run" in part.error:
+            print("Or give --restart-cell once: only the cell in training begins anew.")
         return 1
     print(f"{time.monotonic() - BEGAN:.0f} s in all")
     return 0

@@ -103,8 +103,9 @@ def encode(values: NDArray[np.float32]) -> bytes:
     bits = bits_in_use(values)
     codes = _codes(values) >> np.uint32(EXACT_BITS - bits)
     exponents = ((codes >> np.uint32(bits)) & np.uint32(0xFF)).astype(np.uint8)
-    # order is random, so a search for repetitions would only take time
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
+    # their order is random, so a search for repetitions would only take time
+    strategy = zlib.Z_HUFFMAN_ONLY if exponents.any() else zlib.Z_DEFAULT_STRATEGY
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15, 9, strategy)
     packed = packer.compress(exponents) + packer.flush()
     signed = bool((codes >> np.uint32(bits + 8)).any())
     planes = [*range(bits), *([bits + 8] if signed else [])]

@@ -81,8 +81,29 @@ def read_file(path: Path, out: Path) -> File:
     return file
 
 
-def read_training(path: Path, out: Path) -> tuple[File, int]:
+def read_training(path: Path, out: Path, with_moments: bool = True) -> tuple[File, int]:
+    """Take a checkpoint apart.
+
+    Parameters
+    ----------
+    path : Path
+    out : Path
+        Folder that its name is relative to.
+    with_moments : bool, default=True
+        False sets the moments of the optimiser, and the steps it counts, to zero: it begins anew.
+
+    Returns
+    -------
+    file : File
+    n_steps : int
+        Steps of the optimiser that were made.
+    """
     identity, state = read_checkpoint(path)
+    if not with_moments:
+        for moments in state["optimizer"]["state"].values():
+            moments.update(
+                {k: torch.zeros_like(v) for k, v in moments.items() if isinstance(v, torch.Tensor)}
+            )
     settled = path.stem == "scan" and not state["optimizer"]["state"]
     file = File(path.relative_to(out).as_posix(), "checkpoint", b"")
 

@@ -142,16 +142,31 @@ def pack(
     for folder in sorted(p for p in (snapshot / "cells").glob("*") if p.name in cells):
         settle_cell(folder, bits)
         (needed if _is_needed(folder.name, cells) else spare).append(folder)
-    plain = [snapshot / "results.json", *(p for f in needed for p in sorted(f.iterdir()))]
-    files = [read_file(path, snapshot) for path in plain if path.exists()]
+    paths = [snapshot / "results.json", *(p for f in needed for p in sorted(f.iterdir()))]
+    plain = [read_file(path, snapshot) for path in paths if path.exists()]
     steps: dict[str, dict[str, int]] = {}
-    for path in sorted((snapshot / "checkpoints").glob("*/*.checkpoint")):
-        if path.parent.name not in cells:
-            file, n_steps = read_training(path, snapshot)
-            files.append(file)
-            steps.setdefault(path.parent.name, {})[path.stem] = n_steps
+    training = [
+        path
+        for path in sorted((snapshot / "checkpoints").glob("*/*.checkpoint"))
+        if path.parent.name not in cells
+    ]
     room = limit - MANIFEST_BYTES
-    archive, notes = _smallest_rounding(files, room)
+    for with_moments in (True, False):
+        parts = [read_training(path, snapshot, with_moments) for path in training]
+        for path, (_, n_steps) in zip(training, parts, strict=True):
+            steps.setdefault(path.parent.name, {})[path.stem] = n_steps
+        files = [*plain, *(file for file, _ in parts)]
+        smallest = _smallest_rounding(files, room)
+        if smallest is not None:
+            break
+    else:
+        raise StateError(
+            f"the state does not fit into {room / 2**20:.1f} MiB, however far it is rounded; give "
+            "a larger --limit"
+        )
+    archive, notes = smallest
+    if not with_moments:
+        notes.append("the optimiser's moments are left out: the next slice begins with none")
     notes = [*_settled_notes(needed, bits), *notes]
     archive, kept = _add_spare(archive, files, spare, snapshot, room)
     left_out = [folder.name for folder in spare if folder.name not in kept]
@@ -205,8 +220,8 @@ def _is_needed(cell: str, cells: dict[str, Any]) -> bool:
     return stage == "pretext" or (stage == "scan" and f"self-label-seed-{seed}" not in cells)
 
 
-def _smallest_rounding(files: list[File], room: int) -> tuple[bytes, list[str]]:
-    """Round as little as fits."""
+def _smallest_rounding(files: list[File], room: int) -> tuple[bytes, list[str]] | None:
+    """Round as little as fits; None if nothing does."""
     sizes = [
         (array.role, array.values.size, bits_in_use(array.values))
         for file in files
@@ -224,10 +239,7 @@ def _smallest_rounding(files: list[File], room: int) -> tuple[bytes, list[str]]:
         archive = to_archive(files, weights, moments)
         if len(archive) <= room:
             return archive, _rounding_notes(files, wanted)
-    raise StateError(
-        f"the state does not fit into {room / 2**20:.1f} MiB, however far it is rounded; give a "
-        "larger --limit"
-    )
+    return None
 
 
 def _rounding_notes(files: list[File], wanted: dict[str, int]) -> list[str]:

@@ -175,6 +175,21 @@ def test_what_does_not_fit_is_rounded_and_said(tmp_path, monkeypatch):
     assert not any(note.startswith(("weights", "the opt")) for note in again.notes)
 
 
+def test_moments_are_left_out_before_giving_up(tmp_path):
+    before = make_out(tmp_path / "out")
+    limit = 930_000 + MANIFEST_BYTES
+    packed = pack(tmp_path / "out", tmp_path / "state", tmp_path, limit, bits=7)
+    assert packed.n_bytes <= limit
+    assert packed.notes[-1].startswith("the optimiser's moments are left out")
+    out = restored(tmp_path / "state", tmp_path / "again")
+    after = Checkpoint(out / "checkpoints" / "scan-seed-0", "scan", IDENTITY).load()
+    assert after["optimizer"]["state"].keys() == before["optimizer"]["state"].keys()
+    for _, tensor in tensors(after["optimizer"]["state"]):
+        assert not tensor.any()
+    for name, tensor in tensors(before["network"]):
+        assert torch.allclose(tensor, after["network"][name[1:]], rtol=2.0**-8)
+
+
 def test_too_small_a_limit_is_refused(tmp_path):
     make_out(tmp_path / "out")
     with pytest.raises(StateError, match="does not fit into"):
@@ -296,23 +311,26 @@ def test_pace():
 
 
 @pytest.mark.slow
-def test_a_network_of_the_paper_fits_into_60_mib(tmp_path):
+@pytest.mark.parametrize("stage", ["scan", "self-label"])
+def test_a_network_of_the_paper_fits_into_60_mib(tmp_path, stage):
     architecture = {"stem": "cifar", "depth": 18, "width": 64}
     network = TrainedNetwork.from_modules(
         architecture, 32, (0.5,) * 3, (0.25,) * 3, SmallResNet(**architecture)
     )
-    out = tmp_path / "out"
-    for cell in ("pretext", "scan-seed-0"):
+    out, bits = tmp_path / "out", choose_bits(11_500_000, LIMIT)
+    cells = ["pretext"] if stage == "scan" else ["pretext", "scan-seed-0"]
+    for number, cell in enumerate(cells):
+        for name, values in network.arrays.items():
+            network.arrays[name] = values * np.float32(1.1) if number else values
         skscan.save({"extractor": NetworkFeatureExtractor(network)}, out / "cells" / cell)
-        arrays = network.arrays  # another network for the second cell
-        arrays.update({name: values * np.float32(1.1) for name, values in arrays.items()})
-    cells = {"pretext": {}, "mining": {}, "scan-seed-0": {}}
-    (out / "results.json").write_text(json.dumps({"cells": cells}))
-    state = {**trained_state(architecture), "extra": {}}
-    Checkpoint(out / "checkpoints" / "self-label-seed-0", "self-label", IDENTITY).save(state)
-    bits = choose_bits(11_500_000, LIMIT)
+    (out / "results.json").write_text(json.dumps({"cells": {cell: {} for cell in cells}}))
+    state = trained_state(architecture)
+    if stage == "self-label":
+        state["extra"] = {}
+    Checkpoint(out / "checkpoints" / f"{stage}-seed-0", stage, IDENTITY).save(state)
     packed = pack(out, tmp_path / "state", tmp_path, bits=bits)
     sizes = [path.stat().st_size for path in (tmp_path / "state").iterdir()]
+    print(stage, sizes, f"{packed.seconds:.1f} s", *packed.notes, sep="\n")
     assert sum(sizes) <= LIMIT
     assert max(sizes) <= 16 * 2**20
-    print("\n".join(packed.notes), sizes, packed.seconds)
+    assert not any("left out" in note for note in packed.notes)
