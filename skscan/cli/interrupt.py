@@ -16,7 +16,7 @@ from types import FrameType
 
 from skscan.cli.errors import INTERRUPTED
 
-_SECONDS_FOR_THE_POLITE_WAY = 0.5
+_SECONDS_FOR_THE_POLITE_WAY = 0.25  # of the second: a busy machine takes a while to act
 
 # An exception in the middle of their import ends the process with a message of C++.
 _NOT_TO_BE_INTERRUPTED = ("torch", "torchvision", "timm")
