@@ -1,15 +1,17 @@
-"""Files written in one step, and arrays too large for memory."""
+"""Files written in one step, check sums of files, and arrays too large for memory."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-__all__ = ["TEMPORARY_PREFIX", "allocate_array", "write_atomically"]
+__all__ = ["TEMPORARY_PREFIX", "allocate_array", "compare_check_sums", "write_atomically"]
 
 TEMPORARY_PREFIX = ".skscan-"
 
@@ -45,6 +47,27 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a failed write does not say where
         raise
+
+
+def compare_check_sums(file: str | IO[bytes]) -> None:
+    """Compare the check sums of a torch file, which torch does not: a flipped bit is a weight.
+
+    Parameters
+    ----------
+    file : str or binary file
+        A zip, as torch writes them.
+
+    Raises
+    ------
+    ValueError
+        If a part of it is damaged; the part is named.
+    zipfile.BadZipFile
+        If it is no zip.
+    """
+    with zipfile.ZipFile(file) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"wrong check sum of {damaged}")
 
 
 def allocate_array(

@@ -99,9 +99,7 @@ class Pace:
             all_of_it = sum(n * work for _, n, work in parts) * self._runs(stage)
             spent, work = measured.get(stage, (mean, 1.0))
             seconds += (all_of_it - self._now.get(stage, 0.0)) * spent / work
-        slices = max(
-            1, math.ceil(seconds / usable_seconds)
-        )  # what follows the last step is work too
+        slices = max(1, math.ceil(seconds / usable_seconds))  # packing is work too
         return (
             f"{share}; probably about {slices} more slice{'' if slices == 1 else 's'} "
             f"({seconds / 60:.1f} min of training at the pace so far)"

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from skscan._files import compare_check_sums
 from skscan.exceptions import ModelFileError
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def read_content(path: str | os.PathLike, stand_ins: Sequence[tuple[Callable, st
     try:
         if path.endswith(".safetensors"):
             return load_file(path)
-        _check_sums(path)
+        if zipfile.is_zipfile(path):  # torch's old form has no check sums
+            compare_check_sums(path)
         with torch.serialization.safe_globals(list(stand_ins)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -94,16 +96,6 @@ def read_content(path: str | os.PathLike, stand_ins: Sequence[tuple[Callable, st
     except (TypeError, LookupError, AttributeError, AssertionError, struct.error) as error:
         # torch takes some texts for the beginning of a file and stumbles over the rest
         raise ModelFileError(f"{path!r} is no file of weights, or is damaged") from error
-
-
-def _check_sums(path: str) -> None:
-    """Compare the check sums of a torch file, which torch does not: a flipped bit is a weight."""
-    if not zipfile.is_zipfile(path):  # torch's old form has none
-        return
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"wrong check sum of {damaged}")
 
 
 def _unwrap(content: Any, path: str) -> dict[str, torch.Tensor]:

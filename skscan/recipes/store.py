@@ -28,13 +28,13 @@ from skscan.images import printable
 from skscan.images.collection import FileImages
 from skscan.persistence import load, save
 from skscan.recipes.data import Images, RecipeData
+from skscan.training.identity import differences, hash_array
 
 __all__ = ["RESULTS", "OutputMismatchError", "Store", "cell_name", "fingerprint"]
 
 RESULTS = "results.json"
 _FORMAT = "skscan reproduction"
 _LOCK = ".skscan-lock"
-_CHUNK_ROWS = 4096
 _FILES_OPENED = 2000
 _BYTES_READ = 2**16
 
@@ -167,15 +167,10 @@ class Store:
                 f"({error!r}); give another folder"
             ) from None
         wanted = self._document["identity"]
-        differences = [
-            f"{name}: {found_identity.get(name, 'nothing')!r} there, "
-            f"{wanted.get(name, 'nothing')!r} now"
-            for name in sorted({*found_identity, *wanted})
-            if found_identity.get(name, "nothing") != wanted.get(name, "nothing")
-        ]
-        if differences:
+        different = differences(found_identity, wanted)
+        if different:
             raise OutputMismatchError(
-                f"{where} holds the results of another run ({'; '.join(differences)}); give the "
+                f"{where} holds the results of another run ({different}); give the "
                 "same data and parameters to go on with it, or another folder"
             )
         self._document["cells"] = cells
@@ -223,9 +218,7 @@ def fingerprint(data: RecipeData) -> str:
 
 def _update(digest: Any, images: Images) -> None:
     if not isinstance(images, list):
-        digest.update(f"{images.dtype.str}{images.shape}".encode())
-        for start in range(0, len(images), _CHUNK_ROWS):
-            digest.update(np.ascontiguousarray(images[start : start + _CHUNK_ROWS]).data)
+        hash_array(digest, images)
         return
     for path in images:
         name = "/".join(Path(path).parts[-3:])

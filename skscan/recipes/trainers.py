@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,7 +198,10 @@ def _check_pretext(
 def _in_full(architecture: Any) -> Any:
     """Write the defaults of a SmallResNet out, so that descriptions can be compared."""
     if isinstance(architecture, dict):
-        return {"stem": "cifar", "depth": 18, "width": 64, **architecture}
+        from skscan.networks.small_resnet import SmallResNet
+
+        parameters = inspect.signature(SmallResNet).parameters
+        return {name: parameter.default for name, parameter in parameters.items()} | architecture
     return architecture
 
 

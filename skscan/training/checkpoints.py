@@ -6,16 +6,15 @@ import io
 import os
 import time
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skscan import __version__
-from skscan._files import TEMPORARY_PREFIX, write_atomically
+from skscan._files import TEMPORARY_PREFIX, compare_check_sums, write_atomically
 from skscan.exceptions import CheckpointError, CheckpointMismatchError, SkscanWarning
-from skscan.training.identity import flatten, hash_arrays
+from skscan.training.identity import differences, flatten, hash_arrays
 
 __all__ = ["CHECKPOINT_SECONDS", "Checkpoint", "hash_arrays"]
 
@@ -87,16 +86,10 @@ class Checkpoint:
         return state
 
     def _check(self, found: dict[str, Any]) -> None:
-        names = sorted({*found, *self._identity})
-        missing = "nothing"
-        differences = [
-            f"{name}: {found.get(name, missing)!r} there, {self._identity.get(name, missing)!r} now"
-            for name in names
-            if found.get(name, missing) != self._identity.get(name, missing)
-        ]
-        if differences:
+        different = differences(found, self._identity)
+        if different:
             raise CheckpointMismatchError(
-                f"{self.path} belongs to another run ({'; '.join(differences)}). Give the same "
+                f"{self.path} belongs to another run ({different}). Give the same "
                 "data and parameters to go on with it, another checkpoint_dir to keep it, or "
                 "remove the file to start anew."
             )
@@ -145,11 +138,7 @@ def _read(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read identity and state; nothing but tensors and plain data, so no code runs from a file."""
     import torch
 
-    # torch itself does not compare the check sums, so a flipped bit would become a weight.
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ValueError(f"wrong check sum of {damaged}")
+    compare_check_sums(io.BytesIO(content))
     document = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     identity, state = document["identity"], document["state"]
     if not isinstance(identity, dict) or not isinstance(state, dict):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["flatten", "hash_arrays"]
+__all__ = ["differences", "flatten", "hash_array", "hash_arrays"]
 
 _CHUNK_BYTES = 2**26
 
@@ -28,12 +28,44 @@ def hash_arrays(*arrays: np.ndarray) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        array = np.atleast_1d(array)
-        rows = max(_CHUNK_BYTES // max(array[:1].nbytes, 1), 1)
-        for start in range(0, len(array), rows):
-            digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+        hash_array(digest, array)
     return digest.hexdigest()
+
+
+def hash_array(digest: hashlib.blake2b, array: np.ndarray) -> None:
+    """Add type, shape and content of an array to a hash, a part of it in memory at a time.
+
+    Parameters
+    ----------
+    digest : hashlib.blake2b
+    array : ndarray
+    """
+    digest.update(f"{array.dtype.str}{array.shape}".encode())
+    array = np.atleast_1d(array)
+    rows = max(_CHUNK_BYTES // max(array[:1].nbytes, 1), 1)
+    for start in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(array[start : start + rows]).data)
+
+
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Name what differs between the identity of an earlier run and this one's.
+
+    Parameters
+    ----------
+    found, wanted : dict of str to plain data
+        As `flatten` gives them.
+
+    Returns
+    -------
+    differences : str
+        Empty if there are none.
+    """
+    missing = "nothing"
+    return "; ".join(
+        f"{name}: {found.get(name, missing)!r} there, {wanted.get(name, missing)!r} now"
+        for name in sorted({*found, *wanted})
+        if found.get(name, missing) != wanted.get(name, missing)
+    )
 
 
 def flatten(identity: dict[str, Any]) -> dict[str, Any]:

@@ -214,12 +214,8 @@ class _LabelledImages:
 
     def features(self, features: PixelFeatures) -> tuple[NDArray, NDArray]:
         """Compute the features of the readable images; return them with their labels."""
-        pixels = self._decoded(features.side).pixels.transpose(0, 2, 3, 1)
-        parts = [
-            features(pixels[start : start + _IMAGES_AT_ONCE])
-            for start in range(0, len(pixels), _IMAGES_AT_ONCE)
-        ]
-        return np.concatenate(parts), self._labels[self._rows]
+        pixels = self._decoded(features.side)
+        return pixels.features(features, _IMAGES_AT_ONCE), self._labels[self._rows]
 
     def _decoded(self, side: int) -> PixelStore:
         if self._pixels is None or self._pixels.side != side:

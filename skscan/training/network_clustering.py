@@ -101,7 +101,8 @@ def train_network(
     if from_random:
         heads, priors, history = *_random_start(trainer, start, n_clusters, seed), []
     else:
-        frozen = _backbone_features(start, pixels, device)
+        compute = network_features(start, "backbone", device)
+        frozen = pixels.features(compute, _FEATURES_AT_ONCE)
         heads, priors, history = _start_on_frozen_features(
             trainer, frozen, neighbors, n_clusters, random_state, device, verbose
         )
@@ -296,9 +297,10 @@ def _random_start(
 ) -> tuple[LinearHeads, HeadPriors]:
     """Begin with heads as torch begins with linear layers."""
     names = [trainer.priors[head % len(trainer.priors)] for head in range(trainer.n_heads)]
-    bound = 1 / math.sqrt(network.n_features())
+    n_features = network.n_features()
+    bound = 1 / math.sqrt(n_features)
     rng = np.random.default_rng(seed)
-    shape = (len(names), n_clusters, network.n_features())
+    shape = (len(names), n_clusters, n_features)
     weights = rng.uniform(-bound, bound, shape).astype(np.float32)
     biases = rng.uniform(-bound, bound, shape[:2]).astype(np.float32)
     even = np.full(shape[:2], 1 / n_clusters)
@@ -323,18 +325,6 @@ def _start_on_frozen_features(
     _, prior = plan_of_heads(on_frozen)[result.best_head]
     sizes = head.predict_proba(features).mean(axis=0, keepdims=True)
     return head, HeadPriors([prior], sizes, trainer), result.history
-
-
-def _backbone_features(
-    network: TrainedNetwork, pixels: PixelStore, device: str
-) -> NDArray[np.float32]:
-    compute = network_features(network, "backbone", device)
-    return np.concatenate(
-        [
-            compute(pixels.pixels[start : start + _FEATURES_AT_ONCE].transpose(0, 2, 3, 1))
-            for start in range(0, len(pixels), _FEATURES_AT_ONCE)
-        ]
-    )
 
 
 def _make_judge(

@@ -82,7 +82,8 @@ def train_network(
     )
     network.to(memory_format=torch.channels_last)
     weak = CenterCrop(start.image_size, start.mean, start.std)
-    judge = PartitionJudge(pixels, neighbor_table(neighbors), weak)
+    table = neighbor_table(neighbors)
+    judge = PartitionJudge(pixels, table, weak)
     task = SelfLabelingTask(network, pixels, weak, training.views(start), trainer, judge)
     batch_size = trainer.batch_size
     if isinstance(batch_size, str):
@@ -103,7 +104,7 @@ def train_network(
         seed,
         start,
         pixels=pixels.pixels,
-        neighbors=neighbor_table(neighbors),
+        neighbors=table,
         heads=head.weights,
         biases=head.biases,
     )

@@ -302,7 +302,11 @@ def make_checkpoint(
         return None
     own = {**trainer.get_params(deep=False), **training.get_params(deep=False)}
     parameters = {name: value for name, value in own.items() if name not in _IRRELEVANT}
-    data = {name: hash_arrays(array) for name, array in arrays.items()}
+    hashes: dict[int, str] = {}  # images that judge may be those that are trained on
+    for array in arrays.values():
+        if id(array) not in hashes:
+            hashes[id(array)] = hash_arrays(array)
+    data = {name: hashes[id(array)] for name, array in arrays.items()}
     weights = hash_arrays(*(network.arrays[name] for name in sorted(network.arrays)))
     identity = {**data, "network": weights, "seed": seed, **parameters}
     return Checkpoint(training.checkpoint_dir, stage, identity)

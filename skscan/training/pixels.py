@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skscan._files import allocate_array
@@ -49,6 +51,25 @@ class PixelStore:
         """Return the pixels of some rows, uint8 of shape (len(rows), 3, side, side)."""
         chosen = self.pixels[np.asarray(rows)]
         return torch.from_numpy(chosen).to(device, non_blocking=True)
+
+    def features(
+        self, compute: Callable[[np.ndarray], np.ndarray], at_once: int
+    ) -> NDArray[np.float32]:
+        """Return the features of all images, so many at once.
+
+        Parameters
+        ----------
+        compute : callable
+            From pixels of shape (b, side, side, 3) to features of shape (b, n_features).
+        at_once : int
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features)
+        """
+        pixels = self.pixels.transpose(0, 2, 3, 1)
+        parts = [compute(pixels[start : start + at_once]) for start in range(0, len(self), at_once)]
+        return np.concatenate(parts)
 
     def subset(self, rows: np.ndarray) -> PixelStore:
         """Return the store of some rows, in their order."""
