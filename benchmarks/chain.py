@@ -81,7 +81,9 @@ def pretext(name: str, out: Path, data: tuple):
     return extractor
 
 
-def chain(name: str, out: Path, seeds: range, start: str, epochs: tuple[int, int]) -> list[dict]:
+def chain(
+    name: str, out: Path, seeds: range, start: str, epochs: tuple[int, int], batch_size: int
+) -> list[dict]:
     """Run all stages, keeping the results after each."""
     data, results, file = load(name), [], out / f"results-{start}.json"
     extractor = pretext(name, out, data)
@@ -113,7 +115,10 @@ def chain(name: str, out: Path, seeds: range, start: str, epochs: tuple[int, int
             scan.history[-epochs[0] :],
         )
         begin = time.perf_counter()
-        refined = SelfLabelTrainer(scope="network", n_epochs=epochs[1], network=network).train(
+        trainer = SelfLabelTrainer(
+            scope="network", n_epochs=epochs[1], batch_size=batch_size, network=network
+        )
+        refined = trainer.train(
             scan.extractor.transform(data[0]),
             graph,
             best,
@@ -156,11 +161,15 @@ def main() -> None:
     parser.add_argument("--start", choices=START, default="frozen", help="of the heads in SCAN")
     parser.add_argument("--scan-epochs", type=int, default=12)
     parser.add_argument("--self-label-epochs", type=int, default=8)
+    parser.add_argument(
+        "--self-label-batch-size", type=int, default=250, help="the paper's 1,000 leave few steps"
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     epochs = arguments.scan_epochs, arguments.self_label_epochs
     seeds = range(arguments.seeds)
-    print(table(chain(arguments.name, arguments.out, seeds, arguments.start, epochs)))
+    batch_size = arguments.self_label_batch_size
+    print(table(chain(arguments.name, arguments.out, seeds, arguments.start, epochs, batch_size)))
 
 
 if __name__ == "__main__":
