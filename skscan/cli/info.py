@@ -72,30 +72,46 @@ def _environment() -> dict[str, Any]:
 
 def _memory_of_training() -> dict[str, str]:
     """Say what a step needs with the default network and batches of each stage."""
-    from skscan import SimCLRFeatureExtractor
+    from skscan import MoCoFeatureExtractor, SimCLRFeatureExtractor
     from skscan.networks.architecture import build_backbone
-    from skscan.training.memory import simclr_network, step_memory
-    from skscan.training.network_clustering import AUTO_BATCH_SIZE
+    from skscan.training import network_clustering, network_self_labeling
+    from skscan.training.memory import moco_network, simclr_network, step_memory
+    from skscan.training.momentum_contrast import LARGEST_QUEUE
 
-    defaults = SimCLRFeatureExtractor()
-    size, architecture = defaults.image_size, {"stem": "cifar"}
+    defaults, moco = SimCLRFeatureExtractor(), MoCoFeatureExtractor()
+    architecture = {"stem": "cifar"}
     stages: dict[str, dict[str, Any]] = {
         "memory_of_a_simclr_step": {
             "make_network": simclr_network(architecture),
             "batch_size": defaults.batch_size,
         },
+        "memory_of_a_moco_step": {
+            "make_network": moco_network(moco.backbone, LARGEST_QUEUE),
+            "image_size": moco.image_size,
+            "batch_size": moco.batch_size,
+            "n_views": 1,
+            "n_views_without_gradient": 1,
+        },
         "memory_of_a_scan_step": {  # heads are too small to count
             "make_network": lambda: build_backbone(architecture),
-            "batch_size": AUTO_BATCH_SIZE,
+            "batch_size": network_clustering.AUTO_BATCH_SIZE,
             "optimizer": "adam",
+        },
+        "memory_of_a_self-label_step": {
+            "make_network": lambda: build_backbone(architecture),
+            "batch_size": network_self_labeling.AUTO_BATCH_SIZE,
+            "optimizer": "adam",
+            "n_views": 1,
+            "n_views_without_gradient": 1,
         },
     }
     found = {}
-    for name, stage in stages.items():
-        whole = step_memory(image_size=size, **stage).total
-        parts = step_memory(image_size=size, micro_batch_size=_MICRO_BATCH, **stage).total
+    for name, own in stages.items():
+        stage = {"image_size": defaults.image_size, **own}
+        whole = step_memory(**stage).total
+        parts = step_memory(micro_batch_size=_MICRO_BATCH, **stage).total
         found[name] = (
-            f"{whole / 2**30:.1f} GiB ({stage['batch_size']} images of {size} px; "
+            f"{whole / 2**30:.1f} GiB ({stage['batch_size']} images of {stage['image_size']} px; "
             f"{parts / 2**30:.1f} GiB with micro_batch_size={_MICRO_BATCH})"
         )
     return found

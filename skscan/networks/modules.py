@@ -66,6 +66,10 @@ class ClusteringNetwork(nn.Module):
         """Return logits of shape (b, n_heads, n_clusters)."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
             features = self.backbone(images)
+        return self.logits(features)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits of features of the backbone, shape (b, n_heads, n_clusters)."""
         logits = nn.functional.linear(features, self.weights.flatten(0, 1), self.biases.flatten())
         return logits.unflatten(1, self.biases.shape)
 

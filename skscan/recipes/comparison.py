@@ -50,13 +50,15 @@ def comparison_rows(recipe: Recipe, cells: Mapping[str, Any]) -> list[dict[str, 
     -------
     rows : list of dict
         For each stage and score: stage, by (what the clusters come from), score, k (for top-k),
-        mean, std, n (over seeds, or over runs of k-means; None where nothing is finished) and
-        published: a list of dict with row, value, std, verified, source.
+        mean, std, n (over seeds, or over runs of k-means; None where nothing is finished), undone
+        (runs of self-labelling that its guard undid, so that the scores are those from before it)
+        and published: a list of dict with row, value, std, verified, source.
     """
     rows: list[dict[str, Any]] = []
     for stage in ("supervised", *recipe.stages):
         ours = [cell for cell in cells.values() if cell["stage"] == stage]
         published = recipe.published_for(stage)
+        undone = sum(not cell.get("accepted", True) for cell in ours)
         seen = {score for cell in ours for score in cell["scores"]}
         cited = {score for row in published for score in row.figures}
         for score in TITLES:
@@ -69,6 +71,7 @@ def comparison_rows(recipe: Recipe, cells: Mapping[str, Any]) -> list[dict[str, 
                     "score": score,
                     "k": next((cell["k"] for cell in ours if "k" in cell), 5),
                     **_summary([cell["scores"].get(score) for cell in ours]),
+                    "undone": undone,
                     "published": [
                         {"row": row.row, "source": row.source, **_figure(row.figures[score])}
                         for row in published
@@ -86,6 +89,7 @@ def comparison_rows(recipe: Recipe, cells: Mapping[str, Any]) -> list[dict[str, 
                         "score": score,
                         "k": None,
                         **_summary(values),
+                        "undone": undone,
                         "published": [],
                     }
                 )
@@ -103,12 +107,14 @@ def comparison_table(rows: list[dict[str, Any]]) -> str:
     Returns
     -------
     table : str
-        Several lines; a published figure with an asterisk was not confirmed at its source.
+        Several lines; a published figure with an asterisk was not confirmed at its source, a
+        dagger stands where runs of self-labelling were undone.
     """
     header = ("stage", "score", "ours", "published")
     lines = []
     for row in rows:
-        title = _STAGE_TITLES[row["stage"]] + (f", {row['by']}" if row["by"] else "")
+        title = _STAGE_TITLES[row["stage"]] + ("†" if row["undone"] else "")
+        title += f", {row['by']}" if row["by"] else ""
         score = TITLES[row["score"]].format(k=row["k"])
         ours = "-" if row["mean"] is None else _per_cent(row["mean"], row["std"], row["n"])
         published = "; ".join(
@@ -126,6 +132,12 @@ def comparison_table(rows: list[dict[str, Any]]) -> str:
         text.append("  ".join([*cells, shown[3]]).rstrip())
     if any(not p["verified"] for row in rows for p in row["published"]):
         text.append("* as remembered of the paper, not confirmed at its source")
+    for stage in dict.fromkeys(row["stage"] for row in rows if row["undone"]):
+        [undone, n] = next((r["undone"], r["n"]) for r in rows if r["stage"] == stage)
+        text.append(
+            f"† {_STAGE_TITLES[stage]}: in {undone} of {n} runs self-labelling was undone by its "
+            "guard; their scores are those from before it"
+        )
     return "\n".join(text)
 
 

@@ -220,7 +220,7 @@ def _scaled_stage(stage: _Stage, share_of_side: float, data: RecipeData, scale: 
         batch_size=batch_size,
         learning_rate=stage.learning_rate * factor,
         n_epochs=_epochs(stage.n_epochs, n_images // batch_size, scale),
-        cutout=max(1, round(stage.cutout * share_of_side)),
+        cutout=stage.cutout and max(1, round(stage.cutout * share_of_side)),
     )
 
 

@@ -107,10 +107,12 @@ class Scan:
     update : {"all", "heads"}
         What is trained.
     augmentation : {"strong", "simclr"}
-    cutout : int
-        Largest side of the hole of the strong augmentation.
     select_on : {"train", "test"}
         On whose images (never labels) epoch and head are chosen.
+    selection : {"evidence", "scan_loss"}
+        See `skscan.ClusterTrainer`.
+    cutout : int or None
+        Largest side of the hole of the strong augmentation; None for another one.
     """
 
     n_heads: int
@@ -122,8 +124,9 @@ class Scan:
     weight_decay: float
     update: str
     augmentation: str
-    cutout: int
     select_on: str
+    selection: str
+    cutout: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class SelfLabel:
     optimizer : {"adam", "sgd"}
     learning_rate, weight_decay : float
     cutout : int
-    averaging, keep : str
+    label_statistics, averaging, keep : str
         See `skscan.SelfLabelTrainer`.
     decay : float or None
         Of the average, where there is one.
@@ -152,6 +155,7 @@ class SelfLabel:
     learning_rate: float
     weight_decay: float
     cutout: int
+    label_statistics: str
     averaging: str
     keep: str
     decay: float | None = None

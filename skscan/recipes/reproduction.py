@@ -83,6 +83,12 @@ def reproduce(
         )
     if n_seeds < 1:
         raise ValueError(f"n_seeds must be at least 1, got {n_seeds!r}.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            f"reproduce runs in one process, got WORLD_SIZE={os.environ['WORLD_SIZE']}; start it "
+            "without torchrun or accelerate launch. To train in several processes, call the "
+            "estimators from a script of your own."
+        )
     machine = machine or Machine()
     plan = make_plan(recipe, read_data(recipe.layout, Path(data)), scale, weights is not None)
     check_batches(plan)

@@ -305,8 +305,9 @@ def _brief(result: dict[str, Any]) -> str:
         "purity_train": "same class, train",
         "purity_test": "same class, test",
     }
-    return ", ".join(
+    scores = ", ".join(
         f"{title} {100 * float(np.mean(result['scores'][score])):.1f}"
         for score, title in titles.items()
         if score in result["scores"]
     )
+    return scores if result.get("accepted", True) else f"undone; {scores}"

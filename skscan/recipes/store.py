@@ -21,8 +21,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from skscan import __version__
 from skscan._files import write_atomically
+from skscan._source import code_version
 from skscan.exceptions import ImageReadError, ModelFileError
 from skscan.images import printable
 from skscan.images.collection import FileImages
@@ -57,8 +57,8 @@ class Store:
         Made when missing.
 
     identity : dict of str to plain data
-        All that the results depend on, except the seeds. The version of skscan is added. A folder
-        with another identity is refused.
+        All that the results depend on, except the seeds. The version of skscan, with a hash of its
+        sources, is added. A folder with another identity is refused.
 
     Raises
     ------
@@ -72,7 +72,7 @@ class Store:
         self._document: dict[str, Any] = {
             "format": _FORMAT,
             "format_version": 1,
-            "identity": _flatten({**identity, "skscan version": __version__}),
+            "identity": _flatten({**identity, "skscan version": code_version()}),
             "cells": {},
         }
         self._lock: Any = None

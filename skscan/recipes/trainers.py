@@ -251,8 +251,8 @@ def train_clusters(
         n_epochs=stage.n_epochs,
         batch_size=stage.batch_size,
         learning_rate=stage.learning_rate,
-        update=stage.update,
-        network=_network_training(stage, stage.augmentation, checkpoint_dir, machine),
+        selection=stage.selection,
+        network=_network_training(stage, stage.augmentation, stage.update, checkpoint_dir, machine),
     )
     result = trainer.train(
         features,
@@ -309,10 +309,11 @@ def train_self_label(
         n_epochs=stage.n_epochs,
         batch_size=stage.batch_size,
         learning_rate=stage.learning_rate,
+        label_statistics=stage.label_statistics,
         averaging=stage.averaging,
         keep=stage.keep,
         **({} if stage.decay is None else {"decay": stage.decay}),
-        network=_network_training(stage, "strong", checkpoint_dir, machine),
+        network=_network_training(stage, "strong", "all", checkpoint_dir, machine),
     )
     result = trainer.train(
         features,
@@ -348,13 +349,14 @@ def file_hash(path: str | os.PathLike) -> str:
 
 
 def _network_training(
-    stage: Scan | SelfLabel, augmentation: str, checkpoint_dir: Path, machine: Machine
+    stage: Scan | SelfLabel, augmentation: str, update: str, checkpoint_dir: Path, machine: Machine
 ) -> Any:
     from skscan.training.network_settings import NetworkTraining
 
     return NetworkTraining(
+        update=update,
         augmentation=augmentation,
-        cutout=stage.cutout if augmentation == "strong" else None,
+        cutout=stage.cutout,
         optimizer=stage.optimizer,
         weight_decay=stage.weight_decay,
         precision=machine.precision,

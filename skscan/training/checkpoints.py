@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from skscan import __version__
 from skscan._files import TEMPORARY_PREFIX, compare_check_sums, write_atomically
+from skscan._source import code_version
 from skscan.exceptions import CheckpointError, CheckpointMismatchError, SkscanWarning
 from skscan.training.identity import differences, flatten, hash_arrays
 
@@ -34,8 +34,8 @@ class Checkpoint:
         Name of the stage; the file is ``<stage>.checkpoint``.
 
     identity : dict of str to plain data
-        What makes the run what it is: data, parameters, seed. The version of skscan is added. A
-        file with another identity is refused.
+        What makes the run what it is: data, parameters, seed. The version of skscan, with a hash
+        of its sources, is added. A file with another identity is refused.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class Checkpoint:
 
     def __init__(self, folder: str | os.PathLike, stage: str, identity: dict[str, Any]) -> None:
         self.path = Path(folder) / f"{stage}.checkpoint"
-        self._identity = {**flatten(identity), "skscan version": __version__}
+        self._identity = {**flatten(identity), "skscan version": code_version()}
         self._saved_at = time.monotonic()
         self.path.parent.mkdir(parents=True, exist_ok=True)
 

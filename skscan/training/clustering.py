@@ -41,7 +41,7 @@ EFFORTS: dict[str, dict[str, Any]] = {
 """Parameters of `ClusterTrainer` for each effort."""
 
 
-_ONLY_NETWORK = {"update": "all", "network": None}
+_ONLY_NETWORK = {"network": None}
 
 
 class ClusterTrainer(BaseEstimator):
@@ -93,12 +93,11 @@ class ClusterTrainer(BaseEstimator):
         prior ends with sizes whose entropy is at least 0.98 of the largest, the balanced head with
         the lowest SCAN loss is kept. If not, the other heads are compared by several criteria of
         the neighbor graph and of the distances. Epochs of a network, and heads that start at
-        random in it, are always compared by the SCAN loss.
-    update : {"all", "heads"}, default="all"
-        Network only. ``"heads"`` leaves the backbone as it is, with its normalisation in
-        evaluation mode, and trains the heads on augmented images: the paper's way on ImageNet.
+        random in it, are compared by the SCAN loss; with ``"evidence"`` only among those that use
+        the most clusters.
     network : NetworkTraining or None, default=None
-        Network only. Its augmentation, optimiser, precision, checkpoints; None is the paper's.
+        Network only. What of it is trained, augmentation, optimiser, precision, checkpoints; None
+        is the paper's.
 
     Notes
     -----
@@ -133,7 +132,6 @@ class ClusterTrainer(BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "selection": [StrOptions({"evidence", "scan_loss"})],
-        "update": [StrOptions({"all", "heads"})],
         "network": [NetworkTraining, None],
     }
 
@@ -149,7 +147,6 @@ class ClusterTrainer(BaseEstimator):
         batch_size: int | str = "auto",
         learning_rate: float | str = "auto",
         selection: str = "evidence",
-        update: str = "all",
         network: NetworkTraining | None = None,
     ) -> None:
         self.scope = scope
@@ -161,7 +158,6 @@ class ClusterTrainer(BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.selection = selection
-        self.update = update
         self.network = network
 
     @classmethod

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["scan_loss", "scan_losses", "self_label_loss", "simclr_loss"]
+__all__ = [
+    "log_agreement",
+    "prior_divergence",
+    "scan_loss",
+    "scan_losses",
+    "self_label_loss",
+    "simclr_loss",
+]
 
 LOG_AGREEMENT_FLOOR = -100.0
 """Smallest log-probability of agreement that enters the loss, as in binary cross-entropy."""
@@ -96,22 +103,56 @@ def scan_losses(
 
     log_p = torch.log_softmax(anchor_logits, dim=2)
     log_q = torch.log_softmax(neighbor_logits, dim=2)
-    log_agreement = torch.logsumexp(log_p + log_q, dim=2)
+    consistency = -log_agreement(log_p, log_q).mean(dim=0)
+    divergence, entropy = prior_divergence(log_p.exp().mean(dim=0), sizes)
+    return consistency + entropy_weights * divergence, consistency, entropy
+
+
+def log_agreement(log_p: Tensor, log_q: Tensor) -> Tensor:
+    r"""Logarithm of the probability that two draws agree, :math:`\log \langle p, q \rangle`.
+
+    Parameters
+    ----------
+    log_p, log_q : Tensor of shape (..., n_clusters)
+        Log-probabilities.
+
+    Returns
+    -------
+    log_agreement : Tensor of shape (...)
+        At least `LOG_AGREEMENT_FLOOR`.
+    """
+    import torch
+
+    agreement = torch.logsumexp(log_p + log_q, dim=-1)
     # The floor bounds the value only: pairs below it keep their gradient and can still be mended.
-    below_floor = (LOG_AGREEMENT_FLOOR - log_agreement).clamp(min=0).detach()
-    consistency = -(log_agreement + below_floor).mean(dim=0)
-    mean_probability = log_p.exp().mean(dim=0).clamp(min=SMALLEST_PROBABILITY)
+    return agreement + (LOG_AGREEMENT_FLOOR - agreement).clamp(min=0).detach()
+
+
+def prior_divergence(mean_probability: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Divergence of mean predictions from expected sizes, and their entropy.
+
+    Parameters
+    ----------
+    mean_probability, sizes : Tensor of shape (n_heads, n_clusters)
+        Rows sum to 1.
+
+    Returns
+    -------
+    divergence, entropy : Tensor of shape (n_heads,)
+        :math:`\sum_c \bar p_c \log (\bar p_c / C \pi_c)`, which is minus the entropy for equal
+        sizes, and the entropy.
+    """
+    mean_probability = mean_probability.clamp(min=SMALLEST_PROBABILITY)
     log_mean = mean_probability.log()
     entropy = -(mean_probability * log_mean).sum(dim=1)
     expected = (sizes.clamp(min=SMALLEST_SIZE) * sizes.shape[1]).log()
-    divergence = (mean_probability * (log_mean - expected)).sum(dim=1)
-    return consistency + entropy_weights * divergence, consistency, entropy
+    return (mean_probability * (log_mean - expected)).sum(dim=1), entropy
 
 
 def self_label_loss(
     weak_logits: Tensor,
     strong_logits: Tensor,
-    threshold: float = 0.99,
+    threshold: float | Tensor = 0.99,
     class_balancing: bool = True,
 ) -> Tensor:
     r"""Cross-entropy of strongly perturbed samples to their own confident labels.
@@ -125,8 +166,9 @@ def self_label_loss(
     weak_logits : Tensor of shape (batch, n_clusters)
         Only read for the labels: no gradient flows through it.
     strong_logits : Tensor of shape (batch, n_clusters)
-    threshold : float, default=0.99
-        A sample is kept when its largest probability is strictly above this value.
+    threshold : float or Tensor of shape (n_clusters,), default=0.99
+        A sample is kept when its largest probability is strictly above this value, or above that
+        of its class.
     class_balancing : bool, default=True
         Average over the classes that are present instead of over the samples.
 
@@ -147,7 +189,7 @@ def self_label_loss(
     import torch
 
     confidence, labels = torch.softmax(weak_logits.detach(), dim=1).max(dim=1)
-    kept = confidence > threshold
+    kept = confidence > (threshold[labels] if isinstance(threshold, torch.Tensor) else threshold)
     if not bool(kept.any()):
         raise ValueError(
             f"No sample has a confidence above threshold={threshold}: the largest is "

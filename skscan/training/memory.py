@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["StepMemory", "simclr_network", "step_memory"]
+__all__ = ["StepMemory", "moco_network", "simclr_network", "step_memory"]
 
 #: Numbers that an optimiser keeps for each weight.
 _KEPT_BY = {"sgd": 1, "adam": 2}
@@ -55,6 +55,7 @@ def step_memory(
     micro_batch_size: int | None = None,
     n_views: int = 2,
     optimizer: str = "sgd",
+    n_views_without_gradient: int = 0,
 ) -> StepMemory:
     """Calculate the memory of a step in float32, on one process.
 
@@ -74,6 +75,8 @@ def step_memory(
     n_views : int, default=2
         Views of each image (SimCLR), or images for each row (an anchor and its neighbor).
     optimizer : {"sgd", "adam"}, default="sgd"
+    n_views_without_gradient : int, default=0
+        Further views of each image, from which only labels or keys come.
 
     Returns
     -------
@@ -107,7 +110,7 @@ def step_memory(
         weights=sum(map(_n_bytes, (*network.parameters(), *network.buffers()))),
         gradients=trained,
         optimizer=_KEPT_BY[optimizer] * trained,
-        inputs=_n_bytes(views) // at_once * n_views * batch_size,
+        inputs=_n_bytes(views) // at_once * (n_views + n_views_without_gradient) * batch_size,
         activations=sum(sizes),
         # The gradients that come into the largest layer and go out of it, and the copies of both in
         # the layout that convolutions work in (measured on CPUs).
@@ -132,6 +135,34 @@ def simclr_network(architecture: dict[str, Any] | str) -> Callable[[], nn.Module
         return ContrastiveNetwork(backbone, projection_head(backbone.n_features))
 
     return build
+
+
+def moco_network(
+    architecture: dict[str, Any] | str, queue_size: int, n_out: int = 128
+) -> Callable[[], nn.Module]:
+    """Return a function that builds what `MoCoFeatureExtractor` holds: keys and queue too.
+
+    Parameters
+    ----------
+    architecture : dict or str
+        See `skscan.networks.architecture.build_backbone`.
+    queue_size, n_out : int
+        Keys in the queue, and features of each.
+    """
+    build = simclr_network(architecture)
+
+    class QueryOfTwo(nn.Module):
+        """Trains the one network; the other and the queue only take room."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.key = build(), build().requires_grad_(False)
+            self.register_buffer("queue", torch.empty(queue_size, n_out))
+
+        def forward(self, views: Tensor) -> Tensor:
+            return self.query(views)
+
+    return QueryOfTwo
 
 
 def _place(tensor: Tensor) -> int:

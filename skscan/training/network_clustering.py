@@ -106,9 +106,13 @@ def train_network(
         heads, priors, history = _start_on_frozen_features(
             trainer, frozen, neighbors, n_clusters, random_state, device, verbose
         )
-    network = ClusteringNetwork(start.backbone("cpu"), heads, trainer.update)
+    network = ClusteringNetwork(start.backbone("cpu"), heads, training.update)
     network.to(memory_format=torch.channels_last)
-    judge = _make_judge(pixels, table, start, validation_images, extractor, n_jobs, verbose)
+    judge = BestEpoch(
+        *_judging_images(pixels, table, start, validation_images, extractor, n_jobs, verbose),
+        CenterCrop(start.image_size, start.mean, start.std),
+        full_heads_first=trainer.selection != "scan_loss",
+    )
     task = ClusteringTask(network, pixels, table, training.views(start), priors, judge)
     if not from_random:
         _temper(network.to(device), task, priors, seed)
@@ -327,7 +331,7 @@ def _start_on_frozen_features(
     return head, HeadPriors([prior], sizes, trainer), result.history
 
 
-def _make_judge(
+def _judging_images(
     pixels: PixelStore,
     table: NDArray[np.integer],
     network: TrainedNetwork,
@@ -335,9 +339,8 @@ def _make_judge(
     extractor: Any,
     n_jobs: int | None,
     verbose: int,
-) -> BestEpoch:
-    """Compare epochs on the training images, or on others and the neighbors among them."""
-    view = CenterCrop(network.image_size, network.mean, network.std)
+) -> tuple[PixelStore, NDArray[np.integer]]:
+    """Images that epochs are judged by, those of the training or others, and their neighbors."""
     if validation_images is not None:
         images = as_collection(validation_images)
         pixels = load_images(images, network, None, n_jobs, verbose)
@@ -348,4 +351,4 @@ def _make_judge(
     itself = np.arange(len(table), dtype=table.dtype)[:, None]
     if not (table[:, :1] == itself).all():  # of a graph without its diagonal
         table = np.concatenate([itself, table], axis=1)
-    return BestEpoch(pixels, table[:, : SELECTION_NEIGHBORS + 1], view)
+    return pixels, table[:, : SELECTION_NEIGHBORS + 1]

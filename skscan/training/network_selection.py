@@ -9,24 +9,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skscan._files import allocate_array
 from skscan.networks.modules import ClusteringNetwork
 from skscan.training.augmentations import CenterCrop
-from skscan.training.losses import scan_losses
+from skscan.training.losses import log_agreement, prior_divergence
 from skscan.training.pixels import PixelStore
 
 __all__ = ["BestEpoch", "predict_logits"]
 
 _IMAGES_AT_ONCE = 256
-# Of all probabilities that are held at once, 1 GiB as float32; beyond, a part of the images judges.
-_MAX_ENTRIES = 2**28
+# Probabilities that are held at once, 256 MiB as float32.
+_MAX_ENTRIES = 2**26
+_MAX_BYTES_IN_MEMORY = 2**32
 
 
 class BestEpoch:
     """Keeps the weights of the best epoch, judged without labels (SCAN, section 3.2).
 
     The loss has entropy weight 1 and is taken over all images and all their near neighbors,
-    themselves included, in the evaluation transform. Heads that leave clusters empty lose against
-    those that use more.
+    themselves included, in the evaluation transform.
 
     Parameters
     ----------
@@ -35,12 +36,22 @@ class BestEpoch:
         Neighbors of each image, usually itself first.
     view : CenterCrop
         The evaluation transform.
+    full_heads_first : bool, default=True
+        Whether heads that leave clusters empty lose against those that use more, whatever their
+        loss.
     """
 
-    def __init__(self, pixels: PixelStore, table: NDArray[np.integer], view: CenterCrop) -> None:
+    def __init__(
+        self,
+        pixels: PixelStore,
+        table: NDArray[np.integer],
+        view: CenterCrop,
+        full_heads_first: bool = True,
+    ) -> None:
         self._pixels = pixels
         self._table = table
         self._view = view
+        self._full_heads_first = full_heads_first
         self._best: dict[str, Any] = {}
 
     def arrays(self) -> dict[str, NDArray]:
@@ -63,14 +74,14 @@ class BestEpoch:
         seen : dict
             Of the best head: validation_loss, clusters_used.
         """
-        anchors, images = self._sample(sizes.numel())
-        logits = predict_logits(network, self._pixels.subset(images), self._view)
-        place = np.zeros(len(self._pixels), dtype=np.int64)
-        place[images] = np.arange(len(images))
-        losses, used = _judge(logits, place[anchors], place[self._table[anchors]], sizes)
-        order = sorted(range(len(losses)), key=lambda head: (-used[head], losses[head]))
-        head = order[0]
-        score = (-used[head], losses[head])
+        features = _backbone_features(network, self._pixels, self._view)
+        losses, used = _judge(network, features, self._table, sizes)
+        scores = [
+            (-n_used if self._full_heads_first else 0, loss)
+            for n_used, loss in zip(used, losses, strict=True)
+        ]
+        head = min(range(len(scores)), key=scores.__getitem__)
+        score = scores[head]
         if not self._best or score < tuple(self._best["score"]):
             self._best = {
                 "score": list(score),
@@ -82,16 +93,6 @@ class BestEpoch:
                 },
             }
         return {"validation_loss": losses[head], "clusters_used": used[head]}
-
-    def _sample(self, n_outputs: int) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-        """Anchors, and all images that are needed to judge them."""
-        width = self._table.shape[1]
-        n_affordable = max(_MAX_ENTRIES // (n_outputs * width), 1)
-        if len(self._table) * n_outputs <= _MAX_ENTRIES:
-            n_affordable = len(self._table)
-        n_anchors = min(n_affordable, len(self._table))
-        anchors = np.linspace(0, len(self._table) - 1, n_anchors).astype(np.int64)
-        return anchors, np.unique(np.concatenate([anchors, self._table[anchors].ravel()]))
 
     def restore_best(self, network: ClusteringNetwork) -> int:
         """Bring the weights of the best epoch back; return its head."""
@@ -123,23 +124,61 @@ def predict_logits(network: ClusteringNetwork, pixels: PixelStore, view: CenterC
     logits : Tensor of shape (len(pixels), n_heads, n_clusters), float32
         On the CPU.
     """
+    features = torch.from_numpy(_backbone_features(network, pixels, view))
+    device = network.weights.device
+    return torch.cat(
+        [network.logits(part.to(device)).cpu() for part in features.split(_IMAGES_AT_ONCE)]
+    )
+
+
+@torch.no_grad()
+def _backbone_features(
+    network: ClusteringNetwork, pixels: PixelStore, view: CenterCrop
+) -> NDArray[np.float32]:
+    """Features of images as they are, in evaluation mode; past 4 GiB in a temporary file."""
     was_training = network.training
     network.eval()
-    device = next(network.parameters()).device
-    parts = [
-        network(view(pixels.take(rows, device), {})).float().cpu()
-        for rows in torch.arange(len(pixels)).split(_IMAGES_AT_ONCE)
-    ]
+    device = network.weights.device
+    shape = (len(pixels), network.weights.shape[2])
+    features = allocate_array(shape, np.float32, "features", _MAX_BYTES_IN_MEMORY)
+    for rows in torch.arange(len(pixels)).split(_IMAGES_AT_ONCE):
+        images = view(pixels.take(rows, device), {})
+        features[rows] = network.backbone(images).float().cpu().numpy()
     network.train(was_training)
-    return torch.cat(parts)
+    return features
 
 
+@torch.no_grad()
 def _judge(
-    logits: Tensor, anchors: NDArray[np.integer], table: NDArray[np.integer], sizes: Tensor
+    network: ClusteringNetwork,
+    features: NDArray[np.float32],
+    table: NDArray[np.integer],
+    sizes: Tensor,
 ) -> tuple[list[float], list[int]]:
-    """SCAN loss with entropy weight 1, and number of clusters in use, of each head."""
-    weights = torch.ones(len(sizes))
-    terms = [scan_losses(logits[anchors], logits[column], weights, sizes)[0] for column in table.T]
-    losses = torch.stack(terms).mean(dim=0)
-    labels = logits.argmax(dim=2)
-    return losses.tolist(), [len(labels[:, head].unique()) for head in range(len(sizes))]
+    """SCAN loss with entropy weight 1, and number of clusters in use, of each head.
+
+    Probabilities are computed anew for each part of the images and their neighbors: those of all
+    images would not fit where there are many heads and clusters.
+    """
+    n_samples, width = table.shape
+    rows_at_once = max(_MAX_ENTRIES // (sizes.numel() * (width + 1)), 1)
+    consistency = torch.zeros(len(sizes), dtype=torch.float64)
+    mean = torch.zeros(sizes.shape, dtype=torch.float64)
+    used = torch.zeros(sizes.shape, dtype=torch.bool)
+    for rows in np.array_split(np.arange(n_samples), -(-n_samples // rows_at_once)):
+        log_p, *others = (
+            torch.log_softmax(_logits(network, features[which]), dim=2)
+            for which in (rows, *table[rows].T)
+        )
+        for log_q in others:
+            consistency -= log_agreement(log_p, log_q).sum(dim=0, dtype=torch.float64).cpu()
+        mean += log_p.exp().sum(dim=0, dtype=torch.float64).cpu() / n_samples
+        labels = log_p.argmax(dim=2).cpu()
+        used |= torch.zeros_like(used).scatter(1, labels.T, True)
+    divergence, _ = prior_divergence(mean.float(), sizes)
+    losses = (consistency / (n_samples * width)).float() + divergence
+    return losses.tolist(), used.sum(dim=1).tolist()
+
+
+def _logits(network: ClusteringNetwork, features: NDArray[np.float32]) -> Tensor:
+    return network.logits(torch.from_numpy(features).to(network.weights.device)).float()

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
 from skscan.exceptions import SkscanWarning
 from skscan.extractors.network import NetworkFeatureExtractor
-from skscan.graph import neighbor_table, symmetric_affinity
+from skscan.graph import neighbor_table
 from skscan.networks.heads import LinearHeads
 from skscan.networks.modules import ClusteringNetwork
-from skscan.selection import modularity, neighbor_information
 from skscan.training.augmentations import Augmentation, CenterCrop
+from skscan.training.label_guard import LabelGuard, judge_training
 from skscan.training.loop import Draws, Pass, Task, TrainingLoop
 from skscan.training.losses import self_label_loss
-from skscan.training.network_selection import predict_logits
 from skscan.training.network_settings import (
     load_images,
     make_checkpoint,
@@ -78,13 +76,16 @@ def train_network(
     pixels = load_images(images, start, neighbors.shape[0], n_jobs, verbose)
     seed = int(random_state.randint(np.iinfo(np.int32).max))
     network = SelfLabelingNetwork(
-        ClusteringNetwork(start.backbone("cpu"), head, "all"), trainer.averaging == "mean-teacher"
+        ClusteringNetwork(start.backbone("cpu"), head, training.update),
+        mean_teacher=trainer.averaging == "mean-teacher",
+        running_statistics=trainer.label_statistics == "running",
     )
     network.to(memory_format=torch.channels_last)
     weak = CenterCrop(start.image_size, start.mean, start.std)
     table = neighbor_table(neighbors)
-    judge = PartitionJudge(pixels, table, weak)
-    task = SelfLabelingTask(network, pixels, weak, training.views(start), trainer, judge)
+    guard = LabelGuard(pixels, table, weak, trainer.threshold)
+    before = guard.look(network.to(device).labeler)
+    task = SelfLabelingTask(network, pixels, weak, training.views(start), trainer, guard)
     batch_size = trainer.batch_size
     if isinstance(batch_size, str):
         batch_size = min(AUTO_BATCH_SIZE, len(pixels))
@@ -108,10 +109,9 @@ def train_network(
         heads=head.weights,
         biases=head.biases,
     )
-    before = judge.look(network.labeler)
     history = TrainingLoop(task, training.optimizer_of(network), settings, checkpoint).run()
     _tell_of_idle_steps(history, len(pixels) // batch_size, trainer.threshold)
-    better, reason = _compare(before, history[-1])
+    better, reason = judge_training(before, history[-1])
     if trainer.keep == "guarded" and not better:
         return undone(head, history, reason)
     if trainer.keep == "last":
@@ -131,11 +131,18 @@ class SelfLabelingNetwork(nn.Module):
     mean_teacher : bool
         Whether labels come from a moving average (Tarvainen and Valpola, NeurIPS 2017), which
         begins as a copy.
+    running_statistics : bool
+        Whether batch normalisation in the pass that labels is that of evaluation, so that a label
+        depends on its image alone; else it is that of the batch. Weak views move the running
+        statistics either way.
     """
 
-    def __init__(self, learner: ClusteringNetwork, mean_teacher: bool) -> None:
+    def __init__(
+        self, learner: ClusteringNetwork, *, mean_teacher: bool, running_statistics: bool
+    ) -> None:
         super().__init__()
         self.learner = learner
+        self._running_statistics = running_statistics
         self.teacher = copy.deepcopy(learner).requires_grad_(False) if mean_teacher else None
 
     @property
@@ -158,8 +165,19 @@ class SelfLabelingNetwork(nn.Module):
             the one that learns. Weak ones go first; each have their own batch statistics.
         """
         with torch.no_grad():
-            weak = self.labeler(views[0::2])
+            weak = self._label(views[0::2])
         return torch.stack([weak, self.learner(views[1::2])], dim=1).flatten(0, 1)
+
+    @torch.compiler.disable(recursive=False)  # a compiled function cannot change modes
+    def _label(self, views: Tensor) -> Tensor:
+        labeler = self.labeler
+        if not (self._running_statistics and labeler.backbone.training):
+            return labeler(views)
+        labeler.eval()
+        logits = labeler(views)
+        labeler.train()
+        labeler(views)
+        return logits
 
     @torch.no_grad()
     def follow(self, decay: float) -> None:
@@ -181,7 +199,8 @@ class SelfLabelingTask(Task):
         The view that labels come from: the image as it is.
     strong : Augmentation
     trainer : SelfLabelTrainer
-    judge : PartitionJudge
+    guard : LabelGuard
+        That has looked at the network.
     """
 
     name = "self-labelling"
@@ -194,17 +213,17 @@ class SelfLabelingTask(Task):
         weak: CenterCrop,
         strong: Augmentation,
         trainer: SelfLabelTrainer,
-        judge: PartitionJudge,
+        guard: LabelGuard,
     ) -> None:
         self.network = network
         self.n_samples = len(pixels)
         self._pixels = pixels
         self._weak = weak
         self._strong = strong
-        self._threshold = trainer.threshold
+        self._thresholds = torch.from_numpy(guard.thresholds)
         self._class_balancing = trainer.class_balancing
         self._decay = trainer.decay
-        self._judge = judge
+        self._guard = guard
         if trainer.averaging == "scaled-steps":
             _freeze_running_statistics(network)
 
@@ -222,74 +241,43 @@ class SelfLabelingTask(Task):
     def loss(self, outputs: list[Tensor]) -> tuple[Tensor | None, dict[str, float]]:
         """Learn from the confident ones; without any, the step is left out."""
         weak, strong = outputs[0].unflatten(0, (-1, 2))[:, :, 0].unbind(dim=1)
-        confident = torch.softmax(weak, dim=1).amax(dim=1) > self._threshold
+        thresholds = self._thresholds.to(weak.device)
+        confidence, labels = torch.softmax(weak, dim=1).max(dim=1)
+        confident = confidence > thresholds[labels]
         terms = {"confident": confident.float().mean().item()}
         if not confident.any():
             return None, terms
-        return self_label_loss(weak, strong, self._threshold, self._class_balancing), terms
+        return self_label_loss(weak, strong, thresholds, self._class_balancing), terms
 
     def after_step(self) -> None:
         """Let the teacher follow."""
         self.network.follow(self._decay)
 
     def after_epoch(self, epoch: int) -> dict[str, float]:
-        """Look at the clusters of all images."""
-        return self._judge.look(self.network.labeler)
+        """Look at the clusters of all images; adaptive thresholds follow."""
+        seen = self._guard.look(self.network.labeler)
+        self._thresholds = torch.from_numpy(self._guard.thresholds)
+        return seen
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the thresholds of the present epoch."""
+        return {"thresholds": self._thresholds}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        """Take back the thresholds."""
+        self._thresholds = state["thresholds"]
 
 
-class PartitionJudge:
-    """Judges the clusters that a network makes, without labels.
-
-    Parameters
-    ----------
-    pixels : PixelStore
-    table : int ndarray of shape (len(pixels), width)
-        Neighbors of each image, nearest first.
-    view : CenterCrop
-        The evaluation transform.
-    """
-
-    def __init__(self, pixels: PixelStore, table: NDArray[np.integer], view: CenterCrop) -> None:
-        self._pixels = pixels
-        self._view = view
-        self._nearest, self._near = symmetric_affinity(table, 3), symmetric_affinity(table, 5)
-
-    def look(self, network: ClusteringNetwork) -> dict[str, float]:
-        """Return clusters_used, modularity and information of the clusters."""
-        labels = predict_logits(network, self._pixels, self._view)[:, 0].argmax(dim=1).numpy()
-        return {
-            "clusters_used": len(np.unique(labels)),
-            "modularity": modularity(labels, self._nearest),
-            "information": neighbor_information(labels, self._near),
-        }
-
-
-def _compare(before: dict[str, float], after: dict[str, float]) -> tuple[bool, str]:
-    """Tell whether the clusters are to be trusted, and why.
-
-    The criteria look at neighbors of the features from before the training, and noise in these is
-    what the training mends: one of them may fall. When both fall, or a cluster is lost, the labels
-    have fed on their own errors.
-    """
-    n_lost = int(before["clusters_used"] - after["clusters_used"])
-    if n_lost > 0:
-        return False, f"{n_lost} of {before['clusters_used']:.0f} clusters became empty"
-    rose = [name for name in ("modularity", "information") if after[name] >= before[name]]
-    fell = [name for name in ("modularity", "information") if after[name] < before[name]]
-    if not rose:
-        return False, f"label-free criteria fell ({', '.join(fell)}) and none rose"
-    fallen = f"; {', '.join(fell)} fell" if fell else " and none fell"
-    return True, f"no cluster was lost, label-free criteria rose ({', '.join(rose)}){fallen}"
-
-
-def _tell_of_idle_steps(history: list[dict[str, float]], n_batches: int, threshold: float) -> None:
+def _tell_of_idle_steps(
+    history: list[dict[str, float]], n_batches: int, threshold: float | str
+) -> None:
     """Warn when steps were left out because no sample was confident."""
     n_idle = sum(n_batches - int(entry["steps"]) for entry in history)
     if n_idle:
         warnings.warn(
             f"In {n_idle} of {n_batches * len(history)} steps of self-labelling no sample had a "
             f"confidence above threshold={threshold}, so they were left out. A smaller threshold, "
-            "or a longer training of the clusters, would let more be learned.",
+            "'adaptive', or a longer training of the clusters, would let more be learned.",
             SkscanWarning,
             stacklevel=4,
         )

@@ -44,10 +44,14 @@ class NetworkTraining(BaseEstimator):
 
     Parameters
     ----------
+    update : {"all", "heads"}, default="all"
+        What is trained. ``"heads"`` leaves the backbone as it is, with its normalisation in
+        evaluation mode: the paper's way on ImageNet.
     augmentation : {"strong", "simclr", "moco", "standard"} or callable, default="strong"
         How images are changed at random: ``"strong"`` draws four of 14 operations and cuts out a
         hole (section 2.3 of the paper), the others are those of :class:`SimCLRFeatureExtractor`. A
-        callable is called with (image_size, mean, std) and returns an augmentation.
+        callable is called with (image_size, mean, std) and returns an augmentation. All start from
+        the square in the middle of an image; what lies beside it is not seen.
     cutout : int or None, default=None
         Largest side of the hole of ``"strong"`` in pixels; None is the paper's: half the side of
         small images, a third of others.
@@ -71,6 +75,7 @@ class NetworkTraining(BaseEstimator):
     """
 
     _parameter_constraints: dict = {
+        "update": [StrOptions({"all", "heads"})],
         "augmentation": [StrOptions({"strong", "simclr", "moco", "standard"}), callable],
         "cutout": [None, Interval(Integral, 1, None, closed="left")],
         "optimizer": [StrOptions({"adam", "sgd"})],
@@ -85,6 +90,7 @@ class NetworkTraining(BaseEstimator):
     def __init__(
         self,
         *,
+        update: str = "all",
         augmentation: str | Callable[..., Any] = "strong",
         cutout: int | None = None,
         optimizer: str = "adam",
@@ -95,6 +101,7 @@ class NetworkTraining(BaseEstimator):
         checkpoint_dir: str | os.PathLike | None = None,
         log_dir: str | os.PathLike | None = None,
     ) -> None:
+        self.update = update
         self.augmentation = augmentation
         self.cutout = cutout
         self.optimizer = optimizer
@@ -307,6 +314,13 @@ def make_checkpoint(
         if id(array) not in hashes:
             hashes[id(array)] = hash_arrays(array)
     data = {name: hashes[id(array)] for name, array in arrays.items()}
-    weights = hash_arrays(*(network.arrays[name] for name in sorted(network.arrays)))
-    identity = {**data, "network": weights, "seed": seed, **parameters}
+    start = {
+        "weights": hash_arrays(*(network.arrays[name] for name in sorted(network.arrays))),
+        "architecture": network.architecture,
+        "image_size": network.image_size,
+        "resize": network.resize,
+        "mean": network.mean,
+        "std": network.std,
+    }
+    identity = {**data, "network": start, "seed": seed, **parameters}
     return Checkpoint(training.checkpoint_dir, stage, identity)

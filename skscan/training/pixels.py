@@ -71,11 +71,6 @@ class PixelStore:
         parts = [compute(pixels[start : start + at_once]) for start in range(0, len(self), at_once)]
         return np.concatenate(parts)
 
-    def subset(self, rows: np.ndarray) -> PixelStore:
-        """Return the store of some rows, in their order."""
-        everything = np.array_equal(rows, np.arange(len(self)))
-        return self if everything else PixelStore(self.pixels[rows])
-
     def mean_and_std(self) -> tuple[Color, Color]:
         """Return mean and standard deviation of each color, for pixels in 0..1.
 

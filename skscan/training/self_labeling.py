@@ -16,6 +16,7 @@ from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import modularity, neighbor_information, silhouette_to_centers
+from skscan.training.label_thresholds import ADAPTIVE, label_thresholds
 from skscan.training.network_settings import NetworkTraining, check_scope
 from skscan.training.results import SelfLabelResult, undone
 
@@ -30,7 +31,13 @@ AUTO_BATCH_SIZE = 512
 SAMPLES_PER_CLUSTER = 50
 AUTO_LEARNING_RATE = 0.0003
 
-_ONLY_NETWORK = {"averaging": "none", "decay": 0.999, "keep": "guarded", "network": None}
+_ONLY_NETWORK = {
+    "label_statistics": "running",
+    "averaging": "none",
+    "decay": 0.999,
+    "keep": "guarded",
+    "network": None,
+}
 
 
 class SelfLabelTrainer(BaseEstimator):
@@ -42,16 +49,19 @@ class SelfLabelTrainer(BaseEstimator):
     With ``scope="network"`` the network of the feature extractor is trained too, on strongly
     augmented images, as in the paper.
 
-    The new head replaces the earlier one only if some label-free criterion (modularity of the
-    graph, information of neighbors, silhouette) rises and none falls. The earlier head is kept
-    with a warning if no sample is confident, if a cluster vanishes, or if criteria only fall.
+    A new head on frozen features replaces the earlier one only if some label-free criterion
+    (modularity of the graph, information of neighbors, silhouette) rises and none falls. The
+    earlier head is kept with a warning if no sample is confident, if a cluster vanishes, or if
+    criteria only fall. What is asked of a network stands at `keep`.
 
     Parameters
     ----------
     scope : {"heads", "network"}, default="heads"
         What is trained: the linear head on frozen features, or this and the network.
-    threshold : float, default=0.99
-        A sample is confident when its largest probability is above this.
+    threshold : float or "adaptive", default=0.99
+        A sample is confident when its largest probability is above this. ``"adaptive"`` takes
+        0.99, or, for a cluster that would have less than a fifth of its samples above that, as
+        little as leaves a fifth; looked at anew before each pass.
     class_balancing : bool, default=True
         Let every class count the same, however many confident samples it has.
     n_epochs : int or "auto", default="auto"
@@ -65,6 +75,10 @@ class SelfLabelTrainer(BaseEstimator):
     noise : float, default=0.3
         Heads only. Strength of the perturbation: share of features that are dropped, and standard
         deviation of the noise in units of the root mean square of the features.
+    label_statistics : {"running", "batch"}, default="running"
+        Network only. How batch normalisation works in the pass that gives the labels:
+        ``"running"`` as in prediction, so that the label of an image depends on nothing else;
+        ``"batch"`` by the statistics of the batch, as in the paper.
     averaging : {"none", "mean-teacher", "scaled-steps"}, default="none"
         Network only. ``"mean-teacher"``: labels come from a moving average of the weights, which
         is kept in the end. ``"scaled-steps"`` is what the paper's experiments on ImageNet amount
@@ -73,20 +87,25 @@ class SelfLabelTrainer(BaseEstimator):
     decay : float, default=0.999
         Network only. Of the moving average.
     keep : {"guarded", "last"}, default="guarded"
-        Network only. ``"guarded"`` keeps the earlier network when the later one uses fewer clusters
-        or is worse by label-free criteria; ``"last"`` always keeps the last epoch, as in the paper.
+        Network only. ``"guarded"`` goes back to the earlier network, with a warning, when a cluster
+        has shrunk to less than a tenth of its size, or when modularity and information of the
+        earlier neighbors have both fallen by more than a hundredth; ``"last"`` keeps the last
+        epoch whatever became of it, as in the paper. Without any confident sample nothing is
+        trained either way.
     network : NetworkTraining or None, default=None
-        Network only. Its augmentation, optimiser, precision, checkpoints; None is the paper's.
+        Network only. What of it is trained, augmentation, optimiser, precision, checkpoints; None
+        is the paper's.
     """
 
     _parameter_constraints: dict = {
         "scope": [StrOptions({"heads", "network"})],
-        "threshold": [Interval(Real, 0, 1, closed="left")],
+        "threshold": [Interval(Real, 0, 1, closed="left"), StrOptions({ADAPTIVE})],
         "class_balancing": ["boolean"],
         "n_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "noise": [Interval(Real, 0, 1, closed="left")],
+        "label_statistics": [StrOptions({"running", "batch"})],
         "averaging": [StrOptions({"none", "mean-teacher", "scaled-steps"})],
         "decay": [Interval(Real, 0, 1, closed="left")],
         "keep": [StrOptions({"guarded", "last"})],
@@ -97,12 +116,13 @@ class SelfLabelTrainer(BaseEstimator):
         self,
         *,
         scope: str = "heads",
-        threshold: float = 0.99,
+        threshold: float | str = 0.99,
         class_balancing: bool = True,
         n_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: float | str = "auto",
         noise: float = 0.3,
+        label_statistics: str = "running",
         averaging: str = "none",
         decay: float = 0.999,
         keep: str = "guarded",
@@ -115,6 +135,7 @@ class SelfLabelTrainer(BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.noise = noise
+        self.label_statistics = label_statistics
         self.averaging = averaging
         self.decay = decay
         self.keep = keep
@@ -168,8 +189,10 @@ class SelfLabelTrainer(BaseEstimator):
                 f"decay={self.decay} has no meaning with averaging='none'; choose an averaging."
             )
         earlier = heads.select(best_head)
-        confidence = earlier.predict_proba(features).max(axis=1)
-        if not (confidence > self.threshold).any():
+        probabilities = earlier.predict_proba(features)
+        confidence = probabilities.max(axis=1)
+        thresholds = label_thresholds(self.threshold, probabilities)
+        if not (confidence > thresholds[probabilities.argmax(axis=1)]).any():
             return undone(
                 earlier,
                 [],
@@ -232,19 +255,21 @@ class SelfLabelTrainer(BaseEstimator):
         passes = progress(range(n_epochs), desc="self-labelling", unit="pass", verbose=verbose)
         for epoch in passes:
             losses, n_confident = [], 0
+            probabilities = batched.to_numpy().predict_proba(features)
+            thresholds = torch.from_numpy(label_thresholds(self.threshold, probabilities))
+            thresholds = thresholds.to(device)
             order = torch.randperm(len(features), generator=generator).to(device)
             for batch in torch.tensor_split(order, n_batches):
                 with torch.no_grad():
                     weak_logits = batched.logits(inputs[batch])[:, :, 0]
-                confident = torch.softmax(weak_logits, dim=1).amax(dim=1) > self.threshold
+                confidence, labels = torch.softmax(weak_logits, dim=1).max(dim=1)
+                confident = confidence > thresholds[labels]
                 n_confident += int(confident.sum())
                 if not confident.any():
                     continue
                 strong = self._perturb(inputs, spread, table, batch, generator)
                 strong_logits = batched.logits(strong)[:, :, 0]
-                loss = self_label_loss(
-                    weak_logits, strong_logits, self.threshold, self.class_balancing
-                )
+                loss = self_label_loss(weak_logits, strong_logits, thresholds, self.class_balancing)
                 [gradient] = torch.autograd.grad(loss, batched.parameters)
                 with torch.no_grad():
                     adam.step(gradient)

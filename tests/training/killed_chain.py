@@ -6,6 +6,7 @@ The process that starts it has everything imported and forks; its children are k
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -141,7 +142,9 @@ def main(folder: Path, n_kills: int) -> None:
             n_killed += 1
             continue
         assert status == 0
-        break
+        if n_killed == n_kills:
+            break
+        shutil.rmtree(kept)  # it ended before all kills were made: the others come in a new run
     child, _ = start(kept, folder / "again", folder / "again.log")
     assert os.waitpid(child, 0)[1] == 0
     (folder / "kills.json").write_text(json.dumps(n_killed))

@@ -9,12 +9,15 @@ from image_factory import pixel_arrays
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
+from skscan import ClusterTrainer, SelfLabelTrainer
 from skscan.networks.architecture import projection_head
-from skscan.networks.modules import ContrastiveNetwork
+from skscan.networks.heads import LinearHeads
+from skscan.networks.modules import ClusteringNetwork, ContrastiveNetwork
 from skscan.networks.small_resnet import SmallResNet
-from skscan.training.augmentations import SimCLRAugmentation
+from skscan.training.augmentations import CenterCrop, SimCLRAugmentation
 from skscan.training.checkpoints import Checkpoint
 from skscan.training.contrastive import SimCLRTask
+from skscan.training.label_guard import LabelGuard
 from skscan.training.loop import (
     Draws,
     LoopSettings,
@@ -25,6 +28,9 @@ from skscan.training.loop import (
     make_optimizer,
 )
 from skscan.training.losses import scan_loss
+from skscan.training.network_clustering import ClusteringTask, HeadPriors
+from skscan.training.network_selection import BestEpoch
+from skscan.training.network_self_labeling import SelfLabelingNetwork, SelfLabelingTask
 from skscan.training.pixels import PixelStore
 
 HALF = (0.5, 0.5, 0.5)
@@ -83,6 +89,14 @@ class RecordedPairTask(Recorded, PairTask):
     pass
 
 
+class RecordedClusteringTask(Recorded, ClusteringTask):
+    pass
+
+
+class RecordedSelfLabelingTask(Recorded, SelfLabelingTask):
+    pass
+
+
 def small_pixels(n: int = 24, side: int = 12) -> PixelStore:
     return PixelStore(pixel_arrays(n, side, side).transpose(0, 3, 1, 2).copy())
 
@@ -121,11 +135,61 @@ def make_task(
             network = ContrastiveNetwork(backbone, projection_head(backbone.n_features, 16))
             augmentation = SimCLRAugmentation(pixels.side, HALF, HALF)
             task = RecordedSimCLRTask(network, pixels, augmentation, 0.1)
-        else:
+        elif kind == "pairs":
             network = nn.Sequential(backbone, nn.Linear(backbone.n_features, 4))
             task = RecordedPairTask(network, pixels)
+        else:
+            task = {"scan": scan_task, "self-labelling": self_labelling_task}[kind](
+                backbone, pixels
+            )
     task.losses = []
     return task
+
+
+def small_heads(backbone: nn.Module, n_heads: int) -> LinearHeads:
+    weights = torch.randn(n_heads, 4, backbone.n_features) / 2
+    return LinearHeads(weights.numpy(), np.zeros((n_heads, 4), np.float32))
+
+
+def small_table(pixels: PixelStore) -> np.ndarray:
+    """Each image, itself first, with the next three."""
+    return (np.arange(len(pixels))[:, None] + np.arange(4)) % len(pixels)
+
+
+def scan_task(backbone: nn.Module, pixels: PixelStore) -> Task:
+    """Two heads; the sizes that the second expects follow its predictions."""
+    network = ClusteringNetwork(backbone, small_heads(backbone, 2), "all")
+    priors = HeadPriors(["balanced", "estimated"], np.full((2, 4), 0.25), ClusterTrainer())
+    view = CenterCrop(pixels.side, HALF, HALF)
+    table = small_table(pixels)
+    return RecordedClusteringTask(
+        network,
+        pixels,
+        table,
+        SimCLRAugmentation(pixels.side, HALF, HALF),
+        priors,
+        BestEpoch(pixels, table, view),
+    )
+
+
+def self_labelling_task(backbone: nn.Module, pixels: PixelStore) -> Task:
+    """With thresholds that leave some images out."""
+    network = SelfLabelingNetwork(
+        ClusteringNetwork(backbone, small_heads(backbone, 1), "all"),
+        mean_teacher=False,
+        running_statistics=True,
+    )
+    view = CenterCrop(pixels.side, HALF, HALF)
+    guard = LabelGuard(pixels, small_table(pixels), view, "adaptive")
+    guard.look(network.labeler)
+    return RecordedSelfLabelingTask(
+        network,
+        pixels,
+        view,
+        SimCLRAugmentation(pixels.side, HALF, HALF),
+        SelfLabelTrainer(scope="network", threshold="adaptive"),
+        guard,
+    )
 
 
 VARIANTS = {
@@ -133,6 +197,8 @@ VARIANTS = {
     "pairs": {},
     "pairs with activation in the normalisation": {"kind": "pairs", "norm": BatchNormAct2d},
     "pairs in parts, without normalisation": {"kind": "pairs", "norm": None, "micro_batch_size": 3},
+    "scan": {"optimizer": "adam"},
+    "self-labelling": {"optimizer": "adam"},
 }
 """Trainings in which the number of processes changes nothing."""
 

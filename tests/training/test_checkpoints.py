@@ -124,10 +124,10 @@ class TestMismatch:
 
     def test_another_version(self, tmp_path, monkeypatch):
         saved(tmp_path)
-        monkeypatch.setattr("skscan.training.checkpoints.__version__", "99.0")
+        monkeypatch.setattr("skscan.training.checkpoints.code_version", lambda: "99.0")
         with pytest.raises(
             CheckpointMismatchError,
-            match=rf"skscan version: '{skscan.__version__}' there, '99.0' now",
+            match=rf"skscan version: '{skscan.__version__}, sources \w+' there, '99.0' now",
         ):
             Checkpoint(tmp_path, "simclr", IDENTITY).load()
 

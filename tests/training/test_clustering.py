@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-from skscan import ClusterTrainer, FeatureScaler, NeighborMiner
+from skscan import ClusterTrainer, FeatureScaler, NeighborMiner, NetworkTraining
 from skscan.metrics import clustering_accuracy
 from skscan.training.clustering import EFFORTS
 
@@ -165,7 +165,7 @@ def test_every_effort_is_a_trainer_with_few_parameters(effort):
         ({"n_heads": 0}, "n_heads"),
         ({"scope": "images"}, "scope"),
         ({"scope": "network"}, "needs images, got a matrix of features"),
-        ({"update": "heads"}, "update='heads' has no meaning with scope='heads'"),
+        ({"network": NetworkTraining()}, r"network=.* has no meaning with scope='heads'"),
         ({"entropy_weight": -1}, "entropy_weight"),
         ({"selection": "labels"}, "selection"),
         ({"starts": ["k-mean"]}, "starts got unknown name 'k-mean'; choose from k-means"),

@@ -127,9 +127,9 @@ def test_only_the_main_process_writes_checkpoints(run):
 
 
 def test_only_the_main_process_writes_scalars(run):
-    for kind in ("simclr", "pairs"):
-        assert list((run.folder / "log" / kind).iterdir())
-    assert sorted(path.name for path in (run.folder / "log").iterdir()) == ["pairs", "simclr"]
+    folders = sorted((run.folder / "log").iterdir())
+    assert [folder.name for folder in folders] == ["pairs", "scan", "self-labelling", "simclr"]
+    assert all(list(folder.iterdir()) for folder in folders)
 
 
 def test_batches_that_processes_cannot_share_are_refused(run):

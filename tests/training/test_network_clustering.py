@@ -1,5 +1,6 @@
 """Whole networks trained with the SCAN loss, on small networks and images."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,12 @@ from skscan.exceptions import CheckpointMismatchError
 from skscan.graph import neighbor_table
 from skscan.metrics import clustering_accuracy
 from skscan.networks.architecture import build_backbone
+from skscan.networks.heads import LinearHeads
+from skscan.networks.modules import ClusteringNetwork
 from skscan.networks.trained import TrainedNetwork
 from skscan.training.losses import scan_loss, scan_losses
 from skscan.training.network_selection import _judge
+from skscan.training.network_self_labeling import SelfLabelingNetwork
 
 SMALL = {"stem": "cifar", "depth": 10, "width": 4}
 GRAY = (0.5, 0.5, 0.5)
@@ -91,14 +95,22 @@ def test_expected_sizes_pull_the_mean_prediction():
     assert logits.grad[0, 0, 0] < 0 < logits.grad[0, 0, 1]  # descent makes the first larger
 
 
+@pytest.mark.parametrize("max_entries", [2**26, 2**12])
 @pytest.mark.parametrize("case", ["ten", "fifty"])
-def test_selection_gives_the_reference_values(case):
+def test_selection_gives_the_reference_values(case, max_entries, monkeypatch):
     golden = np.load(Path(__file__).parents[1] / "golden" / "evaluation.npz")
     logits = torch.from_numpy(golden[f"{case}_probabilities"]).float().log().transpose(0, 1)
     n_heads, n_clusters = logits.shape[1:]
     even = torch.full((n_heads, n_clusters), 1 / n_clusters)
     table = golden[f"{case}_neighbors"]
-    losses, used = _judge(logits, np.arange(len(table)), table, even)
+    # heads that give these logits for features that are the logits of all heads
+    identity = np.eye(n_heads * n_clusters, dtype=np.float32)
+    heads = LinearHeads(
+        identity.reshape(n_heads, n_clusters, -1), np.zeros((n_heads, n_clusters), np.float32)
+    )
+    network = ClusteringNetwork(torch.nn.Identity(), heads, "heads")
+    monkeypatch.setattr("skscan.training.network_selection._MAX_ENTRIES", max_entries)
+    losses, used = _judge(network, logits.flatten(1).numpy(), table, even)
     expected = golden[f"{case}_selection_entropy_consistency_total"][:, 2]
     np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-5)
     assert int(np.argmin(losses)) == golden[f"{case}_selected_head"]
@@ -136,7 +148,7 @@ def test_the_same_seed_gives_the_same_network(setting):
 
 def test_only_heads_are_trained_on_request(setting):
     extractor = setting[2]
-    result = train(setting, update="heads", **random_heads(n_heads=2))
+    result = train(setting, network=NetworkTraining(update="heads"), **random_heads(n_heads=2))
     for name, array in extractor.network.arrays.items():
         np.testing.assert_array_equal(result.extractor.network.arrays[name], array)
     tuned = train(setting, **random_heads(n_heads=2)).extractor.network.arrays
@@ -299,6 +311,76 @@ def test_steps_without_a_confident_sample_are_told(setting, clustered):
 def test_a_decay_without_averaging_is_refused(setting, clustered):
     with pytest.raises(ValueError, match=r"decay=0\.9 has no meaning"):
         self_label(setting, clustered, decay=0.9)
+
+
+@pytest.mark.parametrize("statistics", ["running", "batch"])
+def test_statistics_of_labels(setting, clustered, statistics):
+    """With running statistics an image has the label that prediction gives it."""
+    head = clustered.heads.select(clustered.best_head)
+    learner = ClusteringNetwork(clustered.extractor.network.backbone("cpu"), head, "all")
+    network = SelfLabelingNetwork(
+        learner, mean_teacher=False, running_statistics=statistics == "running"
+    )
+    views = torch.from_numpy(setting[0][:16] / 127.5 - 1).permute(0, 3, 1, 2).float()
+    before = learner.backbone.bn1.running_mean.clone()
+    with torch.no_grad():
+        predicted = learner.eval()(views)
+        weak = network.train()(views.repeat_interleave(2, dim=0))[0::2]
+    same = torch.allclose(weak, predicted, atol=1e-4)
+    assert same == (statistics == "running")
+    assert not torch.equal(learner.backbone.bn1.running_mean, before)  # they move either way
+
+
+def test_adaptive_thresholds_let_unsure_heads_learn(setting, clustered):
+    unsure = dataclasses.replace(
+        clustered,
+        heads=LinearHeads(clustered.heads.weights * 0.05, clustered.heads.biases * 0.05),
+    )
+    with pytest.warns(skscan.exceptions.SkscanWarning, match="no sample has a confidence above"):
+        assert not self_label(setting, unsure, threshold=0.99).history
+    result = self_label(setting, unsure, threshold="adaptive", keep="last")
+    assert all(entry["confident"] > 0.1 for entry in result.history)
+    assert result.history[-1]["steps"] == 3
+
+
+@pytest.mark.parametrize("update", ["all", "heads"])
+def test_self_labelling_trains_what_is_asked_for(setting, clustered, update):
+    before = clustered.extractor.network.arrays["backbone.conv1.weight"]
+    result = self_label(
+        setting, clustered, network=NetworkTraining(update=update), keep="last", threshold=0.4
+    )
+    after = result.extractor.network.arrays["backbone.conv1.weight"]
+    assert np.array_equal(after, before) == (update == "heads")
+    assert not np.array_equal(result.heads.weights[0], clustered.heads.weights[0])
+
+
+def test_a_network_with_another_normalisation_or_size_is_refused(setting, tmp_path):
+    images, _, extractor, features, graph = setting
+    network = extractor.network
+    training = NetworkTraining(checkpoint_dir=tmp_path)
+
+    def run(changed):
+        return ClusterTrainer(
+            scope="network", n_epochs=1, batch_size=64, network=training, **random_heads(n_heads=1)
+        ).train(
+            features,
+            graph,
+            3,
+            random_state=np.random.RandomState(0),
+            images=images,
+            extractor=NetworkFeatureExtractor(changed, device="cpu"),
+        )
+
+    run(network)
+    for name, value in {"mean": (0.4, 0.5, 0.5), "std": (0.4, 0.5, 0.5), "resize": 16}.items():
+        with pytest.raises(CheckpointMismatchError, match=f"network {name}: "):
+            run(dataclasses.replace(network, **{name: value}))
+    cropped = dataclasses.replace(network, image_size=12, resize=16)
+    with pytest.raises(CheckpointMismatchError, match="network image_size: 16 there, 12 now"):
+        run(cropped)
+    other_stem = dataclasses.replace(network, architecture={**SMALL, "stem": "stl"})
+    with pytest.raises(CheckpointMismatchError, match="network architecture stem: 'cifar' there"):
+        run(other_stem)
 
 
 def test_self_labelling_that_loses_a_cluster_is_undone(setting, clustered):
