@@ -101,6 +101,8 @@ def cluster(
     out = out if out is not None else _default_results_folder(folder)
     started = time.perf_counter()
     paths = find_images(folder, results=out)
+    if len(paths) == 1:
+        raise WrongUse(f"there is one image in {folder}; at least two are needed to sort")
     if n_clusters > len(paths):
         raise WrongUse(f"-k {n_clusters} is more than the {len(paths)} images in {folder}")
     classes = classes_from_folders(paths) if evaluate else None

@@ -55,12 +55,24 @@ class Kind(StrEnum):
     SELF_LABEL = "self-label"
 
 
-class Normalization(StrEnum):
-    """The data set whose mean and standard deviation a network was trained with."""
+_NAMED_NORMALIZATIONS = ("cifar10", "cifar100", "imagenet")
+_COLORS = 3
 
-    CIFAR10 = "cifar10"
-    CIFAR100 = "cifar100"
-    IMAGENET = "imagenet"
+
+def _normalization(text: str) -> Any:
+    """Parse the name of a data set, or numbers: ``R,G,B/R,G,B``."""
+    if text in _NAMED_NORMALIZATIONS:
+        return text
+    try:
+        mean, std = (tuple(map(float, part.split(","))) for part in text.split("/"))
+        if len(mean) != _COLORS or len(std) != _COLORS or min(std) <= 0:
+            raise ValueError
+    except ValueError:
+        raise typer.BadParameter(
+            f"got {text!r}, takes {', '.join(_NAMED_NORMALIZATIONS)}, or mean and standard "
+            "deviation of each color for pixels in 0..1: 0.49,0.48,0.45/0.25,0.24,0.26"
+        ) from None
+    return mean, std
 
 
 @reports_errors
@@ -118,11 +130,14 @@ def convert(
         ),
     ] = None,
     normalization: Annotated[
-        Normalization | None,
+        Any,
         typer.Option(
             "--normalization",
-            help="Mean and standard deviation of the network's images.  [default: cifar10 with "
-            "--stem cifar, otherwise imagenet]",
+            metavar="NAME|R,G,B/R,G,B",
+            parser=_normalization,
+            help="Mean and standard deviation of the network's images: those of cifar10, cifar100 "
+            "or imagenet, or as numbers for pixels in 0..1.  [default: cifar10 with --stem cifar, "
+            "otherwise imagenet]",
         ),
     ] = None,
     features: Annotated[
@@ -130,8 +145,8 @@ def convert(
         typer.Option(
             "--features",
             metavar="NPY",
-            help="Features (as of `skscan extract`) to compute the distances of neighbors from; "
-            "without them the graph holds their places in the list.",
+            help="Features, a matrix with a row for each image, to compute the distances of "
+            "neighbors from; without them the graph holds their places in the list.",
         ),
     ] = None,
     as_json: options.Json = False,
@@ -176,7 +191,7 @@ def _refuse(case: str, values: dict[str, object]) -> None:
 
 
 def _load(
-    file: Path, stem: Stem | None, image_size: int | None, normalization: Normalization | None
+    file: Path, stem: Stem | None, image_size: int | None, normalization: Any
 ) -> "ScanCheckpoint":
     from skscan.exceptions import ModelFileError
     from skscan.interop import load_scan_checkpoint
@@ -186,7 +201,7 @@ def _load(
             file,
             None if stem is None else stem.value,
             image_size=image_size,
-            normalization=None if normalization is None else normalization.value,
+            normalization=normalization,
         )
     except ModelFileError:
         raise
@@ -292,7 +307,11 @@ def _print(result: dict[str, Any]) -> None:
             f"standard deviation {_numbers(result['std'])}"
         )
     if "model" in result:
-        rows["images"] += " (of which OUT says nothing)"
+        rows["note"] = (
+            "OUT has no place for what its images are like; to convert it back, add --image-size "
+            f"{result['image_size']} --normalization "
+            f"{'/'.join(','.join(map(repr, result[part])) for part in ('mean', 'std'))}"
+        )
     if "kind" in result:
         rows["kind"] = result["kind"]
         rows["features"] = str(result["n_features"])

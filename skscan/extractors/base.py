@@ -130,6 +130,8 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         ------
         ImageReadError
             If an image cannot be read and ``errors="raise"``, or none can.
+        ValueError
+            If the features of an image are no finite numbers.
 
         Warns
         -----
@@ -153,7 +155,13 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                     raise _as_error(batch.skipped[0])
                 skipped += batch.skipped
                 if len(batch.rows):
-                    features[batch.rows] = compute(batch.pixels)
+                    found = compute(batch.pixels)
+                    if not np.isfinite(found).all():
+                        raise ValueError(
+                            f"{type(self).__name__} gives features that are infinite or no "
+                            "numbers; its weights are damaged, or its training diverged."
+                        )
+                    features[batch.rows] = found
                 bar.update(batch.n_images)
         if len(skipped) == len(images):
             raise ImageReadError(

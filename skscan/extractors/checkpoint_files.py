@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from skscan.exceptions import ModelFileError
-from skscan.extractors.weights import read_content
+from skscan.extractors.weights import check_finite, read_content
 from skscan.networks.checkpoint_names import CLUSTER_HEAD, is_momentum_state, our_name
 
 __all__ = ["KeyReport", "RawCheckpoint", "read_checkpoint", "weights_by_our_names"]
@@ -101,6 +101,7 @@ def read_checkpoint(path: str | os.PathLike) -> RawCheckpoint:
             f"{path!r} is no checkpoint of SCAN or MoCo-v2: {len(unknown)} of its "
             f"{len(weights) + len(entries)} entries are not known ({shown})"
         )
+    check_finite(weights, path)
     ignored = {name: _KNOWN_ENTRIES[name] for name in entries if name not in _BEST_HEAD}
     ignored |= {name: "state of MoCo's training" for name in weights if our_name(name) is None}
     return RawCheckpoint(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skscan._files import compare_check_sums
@@ -15,7 +16,7 @@ from skscan.exceptions import ModelFileError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["read_content", "read_state_dict"]
+__all__ = ["check_finite", "read_content", "read_state_dict"]
 
 # Where training scripts put the weights between other things.
 _USUAL_WRAPPERS = ("state_dict", "model", "model_state_dict")
@@ -40,7 +41,31 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     ModelFileError
         If the file is missing, damaged, or holds anything but tensors.
     """
-    return _unwrap(read_content(path), os.fspath(path))
+    weights = _unwrap(read_content(path), os.fspath(path))
+    check_finite(weights, os.fspath(path))
+    return weights
+
+
+def check_finite(weights: Mapping[str, torch.Tensor], path: str) -> None:
+    """Refuse weights that are infinite or no numbers, as a training that diverged leaves them.
+
+    Parameters
+    ----------
+    weights : mapping of str to Tensor
+    path : str
+        Of the file that they were read from.
+
+    Raises
+    ------
+    ModelFileError
+        If there are any; the first is named.
+    """
+    for name, tensor in weights.items():
+        if not bool(tensor.isfinite().all()):
+            raise ModelFileError(
+                f"{path!r}: the weights {name!r} are infinite or no numbers; the training that "
+                "wrote them diverged, or the file is damaged"
+            )
 
 
 def read_content(path: str | os.PathLike, stand_ins: Sequence[tuple[Callable, str]] = ()) -> Any:
@@ -77,7 +102,9 @@ def read_content(path: str | os.PathLike, stand_ins: Sequence[tuple[Callable, st
             return load_file(path)
         if zipfile.is_zipfile(path):  # torch's old form has no check sums
             compare_check_sums(path)
-        with torch.serialization.safe_globals(list(stand_ins)):
+        with torch.serialization.safe_globals(list(stand_ins)), warnings.catch_warnings():
+            # of torch's, about files that it refuses a moment later
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(

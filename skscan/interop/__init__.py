@@ -6,13 +6,14 @@
 """
 
 from skscan.interop.checkpoints import KeyReport, ScanCheckpoint, load_scan_checkpoint
-from skscan.interop.estimators import network_and_heads
+from skscan.interop.estimators import clusterer_from_network, network_and_heads
 from skscan.interop.neighbor_files import load_neighbors, read_graph, save_neighbors, write_graph
 from skscan.interop.writing import save_scan_checkpoint
 
 __all__ = [
     "KeyReport",
     "ScanCheckpoint",
+    "clusterer_from_network",
     "load_neighbors",
     "load_scan_checkpoint",
     "network_and_heads",

@@ -21,13 +21,13 @@ from skscan.scaling import FeatureScaler
 if TYPE_CHECKING:
     from skscan.interop.checkpoints import ScanCheckpoint
 
-__all__ = ["estimator_from_checkpoint", "network_and_heads"]
+__all__ = ["clusterer_from_network", "estimator_from_checkpoint", "network_and_heads"]
 
 
 def estimator_from_checkpoint(checkpoint: ScanCheckpoint) -> Any:
     """Make the fitted estimator that a checkpoint stands for; see `ScanCheckpoint.to_estimator`."""
     if checkpoint.heads is not None:
-        return _clusterer(checkpoint.network, checkpoint.heads, checkpoint.best_head)
+        return clusterer_from_network(checkpoint.network, checkpoint.heads, checkpoint.best_head)
     return _MAKERS[checkpoint.kind](checkpoint)
 
 
@@ -105,8 +105,22 @@ def _fitted_elsewhere(extractor: Any, network: TrainedNetwork) -> Any:
     return extractor
 
 
-def _clusterer(network: TrainedNetwork, heads: LinearHeads, best_head: int) -> SCANClusterer:
-    """Make a clusterer that has seen no images."""
+def clusterer_from_network(
+    network: TrainedNetwork, heads: LinearHeads, best_head: int
+) -> SCANClusterer:
+    """Make a clusterer of trained parts; it has seen no images and predicts.
+
+    Parameters
+    ----------
+    network : TrainedNetwork
+    heads : LinearHeads
+        On the features of its backbone.
+    best_head : int
+
+    Returns
+    -------
+    clusterer : SCANClusterer
+    """
     extractor, scaler = NetworkFeatureExtractor(network), FunctionTransformer()
     n_clusters = heads.n_clusters
     clusterer = SCANClusterer(

@@ -98,7 +98,7 @@ class Reproduction:
             return
         self._report(f"{name} ...")
         begin = time.perf_counter()
-        run: Callable[[int], tuple[dict[str, Any], dict[str, Any] | None]] = {
+        run: Callable[[int], tuple[dict[str, Any], Any]] = {
             "pretext": self._run_pretext,
             "mining": self._run_mining,
             "scan": self._run_scan,
@@ -106,15 +106,15 @@ class Reproduction:
             "overcluster": self._run_overcluster,
             "few-labels": self._run_few_labels,
         }[stage]
-        result, state = run(seed or 0)
+        result, model = run(seed or 0)
         seconds = time.perf_counter() - begin
         result = {"stage": stage, **({} if seed is None else {"seed": seed}), **result}
-        self.store.finish(name, {**result, "seconds": round(seconds, 3)}, state)
+        self.store.finish(name, {**result, "seconds": round(seconds, 3)}, model)
         self._report(f"{name}: {_brief(result)} ({seconds:.0f} s)")
 
     # ---------------------------------------------------------------- stages
 
-    def _run_pretext(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def _run_pretext(self, seed: int) -> tuple[dict[str, Any], Any]:
         stage = self.plan.recipe.pretext
         history: list[dict[str, Any]] = []
         if self._weights is not None:
@@ -133,9 +133,9 @@ class Reproduction:
         y_test = self.plan.data.test.labels[test.rows]
         scores = k_means_scores(train.values, test.values, y_test, self.plan.n_clusters, seed)
         result = {"scores": scores, **_training(history)}
-        return result, {"extractor": extractor}
+        return result, extractor
 
-    def _run_mining(self, _: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def _run_mining(self, _: int) -> tuple[dict[str, Any], Any]:
         stage, data = self.plan.recipe.mining, self.plan.data
         train, test = self._train_features, self._test_features
         within_test = NeighborMiner(
@@ -147,18 +147,18 @@ class Reproduction:
         }
         return {"scores": scores}, None
 
-    def _run_scan(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def _run_scan(self, seed: int) -> tuple[dict[str, Any], Any]:
         clustering = self._cluster(self.plan.n_clusters, seed, cell_name("scan", seed))
-        return self._evaluate(clustering, seed), clustering.state()
+        return self._evaluate(clustering, seed), clustering.model()
 
-    def _run_self_label(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        state = self.store.load_state(cell_name("scan", seed))
-        assert state is not None  # the scan cell comes before
-        first = Clustering.from_state(state, self._machine)
+    def _run_self_label(self, seed: int) -> tuple[dict[str, Any], Any]:
+        model = self.store.load_model(cell_name("scan", seed))
+        assert model is not None  # the scan cell comes before
+        first = Clustering.from_model(model, self._machine)
         clustering = self._self_label(first, seed, cell_name("self-label", seed))
-        return self._evaluate(clustering, seed), clustering.state()
+        return self._evaluate(clustering, seed), clustering.model()
 
-    def _run_overcluster(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def _run_overcluster(self, seed: int) -> tuple[dict[str, Any], Any]:
         stage, name = self.plan.recipe.overcluster, cell_name("overcluster", seed)
         assert stage is not None
         first = self._cluster(stage.factor * self.plan.n_clusters, seed, name)
@@ -167,9 +167,9 @@ class Reproduction:
         # the one-to-one match leaves half of the clusters without a class: no figure of the paper
         for score in ("accuracy", "top_k_accuracy"):
             result["scores"].pop(score)
-        return {**result, "scan": _training(first.history)}, clustering.state()
+        return {**result, "scan": _training(first.history)}, clustering.model()
 
-    def _run_few_labels(self, seed: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    def _run_few_labels(self, seed: int) -> tuple[dict[str, Any], Any]:
         stage, data = self.plan.recipe.few_labels, self.plan.data
         assert stage is not None
         train, test = self._train_features, self._test_features
@@ -187,11 +187,9 @@ class Reproduction:
 
     @cached_property
     def _extractor(self) -> Any:
-        state = self.store.load_state("pretext")
-        assert state is not None  # the pretext cell comes first
-        return state["extractor"].set_params(
-            device=self._machine.device, n_jobs=self._machine.n_jobs
-        )
+        extractor = self.store.load_model("pretext")
+        assert extractor is not None  # the pretext cell comes first
+        return extractor.set_params(device=self._machine.device, n_jobs=self._machine.n_jobs)
 
     @cached_property
     def _train_features(self) -> _Features:

@@ -103,8 +103,8 @@ class Store:
         """Return where the training of a cell keeps its state."""
         return self.folder / "checkpoints" / name
 
-    def load_state(self, name: str) -> dict[str, Any] | None:
-        """Return what a finished cell left for later stages, None if there is none."""
+    def load_model(self, name: str) -> Any:
+        """Return the fitted model of a finished cell, None if there is none."""
         if name not in self.cells:
             return None
         try:
@@ -115,7 +115,7 @@ class Store:
                 f"remove {printable(str(self.folder))} to begin anew"
             ) from error
 
-    def finish(self, name: str, result: dict[str, Any], state: dict[str, Any] | None) -> None:
+    def finish(self, name: str, result: dict[str, Any], model: Any) -> None:
         """Write a finished cell: first what later stages need, then the results.
 
         Parameters
@@ -123,11 +123,11 @@ class Store:
         name : str
         result : dict
             Plain data: scores, history.
-        state : dict or None
+        model : estimator or None
             What `skscan.save` takes; None if no stage needs anything.
         """
-        if state is not None:
-            save(state, self.folder / "cells" / name)
+        if model is not None:
+            save(model, self.folder / "cells" / name)
         self.cells[name] = _plain(result)
         self.write()
         shutil.rmtree(self.checkpoint_dir(name), ignore_errors=True)

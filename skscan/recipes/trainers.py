@@ -7,7 +7,7 @@ import inspect
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from skscan.exceptions import ModelFileError
 from skscan.networks.heads import LinearHeads
 from skscan.recipes.data import Images
 from skscan.recipes.recipe import Pretext, Scan, SelfLabel
+
+if TYPE_CHECKING:
+    from skscan.clusterer import SCANClusterer
 
 __all__ = [
     "Clustering",
@@ -78,15 +81,18 @@ class Clustering:
     history: list[dict[str, Any]] = field(default_factory=list)
     remarks: dict[str, Any] = field(default_factory=dict)
 
-    def state(self) -> dict[str, Any]:
-        """Return what later stages need, as `skscan.save` takes it."""
-        return {"heads": self.heads, "best_head": self.best_head, "extractor": self.extractor}
+    def model(self) -> SCANClusterer:
+        """Return what later stages need, and anyone else: a clusterer that predicts."""
+        from skscan.interop import clusterer_from_network
+
+        return clusterer_from_network(self.extractor.network, self.heads, self.best_head)
 
     @classmethod
-    def from_state(cls, state: dict[str, Any], machine: Machine) -> Clustering:
-        """Take back what `state` gave, on another machine perhaps."""
-        state["extractor"].set_params(device=machine.device, n_jobs=machine.n_jobs)
-        return cls(state["heads"], state["best_head"], state["extractor"])
+    def from_model(cls, model: SCANClusterer, machine: Machine) -> Clustering:
+        """Take back what `model` gave, on another machine perhaps."""
+        extractor: Any = model.feature_extractor_
+        extractor.set_params(device=machine.device, n_jobs=machine.n_jobs)
+        return cls(model.heads_, model.best_head_, extractor)
 
 
 def train_pretext(

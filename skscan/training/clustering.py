@@ -74,7 +74,8 @@ class ClusterTrainer(BaseEstimator):
         What heads expect of the sizes of clusters. ``"balanced"`` is the paper's entropy term,
         which wants clusters of equal size; ``"lenient"`` gives it a fifth of the weight;
         ``"estimated"`` replaces equal sizes by those of the start and then follows the
-        predictions.
+        predictions. A network that begins with a head on frozen features is drawn to equal sizes
+        if that head was, else to the sizes that it has found.
     entropy_weight : float, default=5.0
         Weight of the entropy term of the SCAN loss.
     n_epochs : int or "auto", default="auto"

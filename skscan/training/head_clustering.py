@@ -47,6 +47,11 @@ class Prior(NamedTuple):
     from_start: bool
     """Whether the expected sizes begin as those of the start instead of equal."""
 
+    @property
+    def even(self) -> bool:
+        """Whether it insists on clusters of equal size."""
+        return self.weight == 1.0 and not self.from_start
+
 
 PRIORS = {
     "balanced": Prior(weight=1.0, rate=0.0, from_start=False),

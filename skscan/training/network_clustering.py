@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import clone
 from torch import Tensor
 
+from skscan.exceptions import SkscanWarning
 from skscan.extractors.network import NetworkFeatureExtractor, network_features
 from skscan.graph import neighbor_table
 from skscan.images import as_collection
@@ -129,6 +131,7 @@ def train_network(
         "scan",
         seed,
         start,
+        n_clusters=n_clusters,
         pixels=pixels.pixels,
         neighbors=table,
         heads=heads.weights,
@@ -137,6 +140,8 @@ def train_network(
     )
     passes = TrainingLoop(task, training.optimizer_of(network), settings, checkpoint).run()
     best_head = judge.restore_best(network)
+    if judge.best_epoch < 0:
+        _tell_of_no_better_epoch(passes[-1])
     tuned = with_backbone(start, network.backbone)
     return ClusterTrainingResult(
         network.to_heads(),
@@ -144,6 +149,17 @@ def train_network(
         [*history, *passes],
         n_epochs,
         NetworkFeatureExtractor(tuned, device=device, n_jobs=n_jobs),
+    )
+
+
+def _tell_of_no_better_epoch(last: dict[str, Any]) -> None:
+    warnings.warn(
+        "Training the whole network was undone: by the SCAN loss no epoch is better than the heads "
+        f"that it began with on frozen features (the last one uses {last['clusters_used']:.0f} "
+        "clusters). More images or a longer pretext training make better neighbors to learn from; "
+        "with few images scope='heads' is the surer choice.",
+        SkscanWarning,
+        stacklevel=4,
     )
 
 
@@ -267,27 +283,24 @@ class HeadPriors:
 
     Parameters
     ----------
-    names : list of {"balanced", "lenient", "estimated"}
-        Prior of each head.
+    weights : array-like of shape (n_heads,)
+        Weight of the entropy term.
     sizes : ndarray of shape (n_heads, n_clusters)
-        Sizes, as shares, that "estimated" begins with.
-    trainer : ClusterTrainer
+        Expected sizes, as shares.
+    rates : array-like of shape (n_heads,)
+        How far the expected sizes move to the mean prediction in each step.
 
     Attributes
     ----------
     weights : Tensor of shape (n_heads,)
-        Weight of the entropy term.
     sizes : Tensor of shape (n_heads, n_clusters)
-        Expected sizes.
+        As they are now.
     """
 
-    def __init__(self, names: list[str], sizes: NDArray, trainer: ClusterTrainer) -> None:
-        priors = [PRIORS[name] for name in names]
-        self.weights = torch.tensor([trainer.entropy_weight * prior.weight for prior in priors])
-        self._rates = torch.tensor([[prior.rate] for prior in priors])
-        even = np.full_like(sizes, 1 / sizes.shape[1])
-        from_start = np.array([[prior.from_start] for prior in priors])
-        self.sizes = torch.from_numpy(np.where(from_start, sizes, even).astype(np.float32))
+    def __init__(self, weights: ArrayLike, sizes: NDArray, rates: ArrayLike) -> None:
+        self.weights = torch.as_tensor(weights, dtype=torch.float32)
+        self.sizes = torch.as_tensor(sizes, dtype=torch.float32)
+        self._rates = torch.as_tensor(rates, dtype=torch.float32)[:, None]
 
     def follow(self, anchors: Tensor) -> None:
         """Move estimated sizes to the mean prediction of a batch."""
@@ -307,8 +320,12 @@ def _random_start(
     shape = (len(names), n_clusters, n_features)
     weights = rng.uniform(-bound, bound, shape).astype(np.float32)
     biases = rng.uniform(-bound, bound, shape[:2]).astype(np.float32)
-    even = np.full(shape[:2], 1 / n_clusters)
-    return LinearHeads(weights, biases), HeadPriors(names, even, trainer)
+    priors = [PRIORS[name] for name in names]
+    return LinearHeads(weights, biases), HeadPriors(
+        [trainer.entropy_weight * prior.weight for prior in priors],
+        np.full(shape[:2], 1 / n_clusters),
+        [prior.rate for prior in priors],
+    )
 
 
 def _start_on_frozen_features(
@@ -320,7 +337,11 @@ def _start_on_frozen_features(
     device: str,
     verbose: int,
 ) -> tuple[LinearHeads, HeadPriors, list[dict[str, Any]]]:
-    """Begin with the head that the selection keeps after training on frozen features."""
+    """Begin with the head that the selection keeps after training on frozen features.
+
+    Sizes that this head has found stay expected, with the whole weight of the entropy term: a
+    network can make any prediction come true, so sizes that follow it would end in one cluster.
+    """
     on_frozen = clone(trainer).set_params(
         scope="heads", n_epochs="auto", batch_size="auto", learning_rate="auto"
     )
@@ -328,7 +349,9 @@ def _start_on_frozen_features(
     head = result.heads.select(result.best_head)
     _, prior = plan_of_heads(on_frozen)[result.best_head]
     sizes = head.predict_proba(features).mean(axis=0, keepdims=True)
-    return head, HeadPriors([prior], sizes, trainer), result.history
+    if PRIORS[prior].even:
+        sizes = np.full_like(sizes, 1 / n_clusters)
+    return head, HeadPriors([trainer.entropy_weight], sizes, [0.0]), result.history
 
 
 def _judging_images(

@@ -94,6 +94,11 @@ class BestEpoch:
             }
         return {"validation_loss": losses[head], "clusters_used": used[head]}
 
+    @property
+    def best_epoch(self) -> int:
+        """Number of the best epoch so far; -1 for what training began with."""
+        return int(self._best["epoch"])
+
     def restore_best(self, network: ClusteringNetwork) -> int:
         """Bring the weights of the best epoch back; return its head."""
         network.load_state_dict(self._best["weights"], strict=False)

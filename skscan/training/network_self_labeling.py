@@ -104,6 +104,7 @@ def train_network(
         "self-label",
         seed,
         start,
+        n_clusters=head.n_clusters,
         pixels=pixels.pixels,
         neighbors=table,
         heads=head.weights,

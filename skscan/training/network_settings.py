@@ -288,7 +288,13 @@ def load_images(
 
 
 def make_checkpoint(
-    trainer: Any, stage: str, seed: int, network: TrainedNetwork, **arrays: np.ndarray
+    trainer: Any,
+    stage: str,
+    seed: int,
+    network: TrainedNetwork,
+    *,
+    n_clusters: int,
+    **arrays: np.ndarray,
 ) -> Checkpoint | None:
     """Return where a trainer keeps its state; its identity is all that the result depends on.
 
@@ -299,6 +305,7 @@ def make_checkpoint(
     seed : int
     network : TrainedNetwork
         Where the training starts.
+    n_clusters : int
     **arrays : ndarray
         What else it starts from: pixels, neighbors, heads.
     """
@@ -322,5 +329,11 @@ def make_checkpoint(
         "mean": network.mean,
         "std": network.std,
     }
-    identity = {**data, "network": start, "seed": seed, **parameters}
+    identity = {
+        **data,
+        "network": start,
+        "n_clusters": n_clusters,
+        "seed": seed,
+        **parameters,
+    }
     return Checkpoint(training.checkpoint_dir, stage, identity)

@@ -76,12 +76,45 @@ def test_there_and_back(skscan, checkpoint, tmp_path, to):
     back = tmp_path / "back.pth.tar"
     run = skscan("convert", tmp_path / "model", "-o", back, *to)
     assert run.exit_code == 0, run.stderr
-    assert "standard deviation 0.2023 0.1994 0.201 (of which OUT says nothing)" in run.stdout
+    assert "standard deviation 0.2023 0.1994 0.201" in run.stdout
+    assert "OUT has no place for what its images are like" in run.stdout
     content = torch.load(back, weights_only=True)
     assert content["head"] == 1
     assert content["model"].keys() == SCAN["model"].keys()
     for name, tensor in SCAN["model"].items():
         assert torch.equal(content["model"][name], tensor)
+
+
+def test_images_of_ones_own_there_and_back(skscan, checkpoint, tmp_path):
+    """A checkpoint says nothing of mean, deviation and size: what is shown brings them back."""
+    images = ["--image-size", "40", "--normalization", "0.3,0.31,0.32/0.21,0.22,0.23"]
+    skscan("convert", checkpoint, "-o", tmp_path / "model", "--stem", "cifar", *images)
+    back = tmp_path / "back.pth.tar"
+    shown = skscan("convert", tmp_path / "model", "-o", back).stdout
+    assert " ".join(images) in shown
+    run = skscan("convert", back, "-o", tmp_path / "again", "--stem", "cifar", *images)
+    assert run.exit_code == 0, run.stderr
+    first, again = (library.load(tmp_path / name) for name in ("model", "again"))
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 40, 40, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(first.predict_proba(pictures), again.predict_proba(pictures))
+
+
+@pytest.mark.parametrize("text", ["cifar", "1,2,3", "1,2/3,4", "0,0,0/1,0,1", "a,b,c/1,1,1"])
+def test_wrong_normalizations(skscan, checkpoint, tmp_path, text):
+    options = ["--stem", "cifar", "--normalization", text]
+    run = skscan("convert", checkpoint, "-o", tmp_path / "model", *options)
+    assert run.exit_code == 2
+    assert f"got '{text}', takes cifar10, cifar100, imagenet, or mean" in run.stderr
+
+
+def test_weights_that_are_no_numbers_are_refused(skscan, tmp_path):
+    weights = {name: tensor.clone() for name, tensor in SCAN["model"].items()}
+    weights["backbone.conv1.weight"][0, 0, 0, 0] = float("nan")
+    torch.save({"model": weights}, tmp_path / "nan.pth.tar")
+    run = skscan("convert", tmp_path / "nan.pth.tar", "-o", tmp_path / "model", "--stem", "cifar")
+    assert run.exit_code == 1
+    assert "'backbone.conv1.weight' are infinite or no numbers" in run.stderr
+    assert not (tmp_path / "model").exists()
 
 
 def test_one_of_the_authors_formats_into_another(skscan, checkpoint, tmp_path):

@@ -80,6 +80,16 @@ def test_every_stage_trains(reproduced):
     assert os.listdir(out / "checkpoints") == []
 
 
+def test_models_of_cells_predict(skscan, cifar, reproduced, tmp_path):
+    out, _ = reproduced
+    write_class_folders(tmp_path / "images", ["cat", "dog"], 2, 2, 32)
+    run = skscan("predict", out / "cells" / "scan-seed-0", tmp_path / "images", "--json")
+    assert run.exit_code == 0, run.stderr
+    assert json.loads(run.stdout)["n_skipped"] == 0
+    run = skscan("convert", out / "cells" / "pretext", "-o", tmp_path / "simclr.pth.tar")
+    assert run.exit_code == 0, run.stderr
+
+
 def test_json_is_one_object_with_ours_beside_the_papers(reproduced):
     out, printed = reproduced
     assert printed["recipe"] == "cifar10"
@@ -109,7 +119,11 @@ def test_the_same_command_again_only_prints(skscan, cifar, reproduced):
     lines = [" ".join(line.split()) for line in run.stdout.splitlines()]
     assert lines[0] == "CIFAR-10 (sound), test split, per cent"
     assert any(line.startswith("stage score ours published") for line in lines)
-    assert any(line.startswith("self-label ACC") and "87.6 ± 0.4" in line for line in lines)
+    [self_label] = [line for line in lines if line.startswith("self-label") and " ACC " in line]
+    assert "87.6 ± 0.4" in self_label
+    undone = not cells["self-label-seed-0"]["accepted"]
+    assert ("self-label†" in self_label) == undone
+    assert any(line.startswith("† self-label: in 1 of 1 runs") for line in lines) == undone
     assert "note: 200 train images instead of 50,000" in lines
     assert any("not comparable with the paper's figures" in line for line in lines)
     assert lines[-1] == f"results: {out / 'results.json'}"

@@ -52,6 +52,19 @@ def test_published_figures_stand_beside_ours_with_source_and_doubt():
     assert "README" in best["source"]
 
 
+def test_undone_self_labelling_is_marked():
+    cells = {
+        f"self-label-seed-{seed}": {**cell("self-label", seed, accuracy=0.7), "accepted": accepted}
+        for seed, accepted in enumerate([True, False, False])
+    }
+    rows = comparison_rows(load_recipe("cifar10"), CELLS | cells)
+    assert row(rows, "self-label", "accuracy")["undone"] == 2
+    assert row(rows, "scan", "accuracy")["undone"] == 0
+    lines = comparison_table(rows).splitlines()
+    assert any(line.startswith("self-label†  ACC") for line in lines)
+    assert lines[-1].startswith("† self-label: in 2 of 3 runs self-labelling was undone")
+
+
 def test_rows_that_did_not_run_are_listed_too():
     rows = comparison_rows(load_recipe("cifar10"), {})
     assert row(rows, "self-label", "accuracy")["mean"] is None

@@ -96,17 +96,20 @@ def test_constants_of_imagenet(name):
 def test_variants_differ_only_where_the_original_has_defects(name):
     sound, faithful = load_recipe(name), load_recipe(name, "faithful")
     assert (sound.scan.select_on, faithful.scan.select_on) == ("train", "test")
+    assert (sound.scan.selection, faithful.scan.selection) == ("evidence", "scan_loss")
     assert (sound.mining.self_included, faithful.mining.self_included) == (False, True)
     replaced = dataclasses.replace(
         faithful,
         variant="sound",
         mining=dataclasses.replace(faithful.mining, self_included=False),
-        scan=dataclasses.replace(faithful.scan, select_on="train"),
+        scan=dataclasses.replace(faithful.scan, select_on="train", selection="evidence"),
         self_label=sound.self_label,
     )
     assert replaced == sound
     if sound.self_label is not None:
         assert (sound.self_label.keep, faithful.self_label.keep) == ("guarded", "last")
+        statistics = [recipe.self_label.label_statistics for recipe in (sound, faithful)]
+        assert statistics == ["running", "batch"]
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -33,9 +33,9 @@ def test_finished_cells_are_there_again(tmp_path):
         assert store.cells == {
             "scan-seed-0": {"stage": "scan", "scores": {"accuracy": 0.5}, "loss": None}
         }
-        state = store.load_state("scan-seed-0")
+        state = store.load_model("scan-seed-0")
         np.testing.assert_array_equal(state["heads"].weights, heads().weights)
-        assert store.load_state("scan-seed-1") is None
+        assert store.load_model("scan-seed-1") is None
     assert json.loads((out / "results.json").read_text())["format"] == "skscan reproduction"
 
 
@@ -75,7 +75,7 @@ def test_lost_files_of_a_finished_cell_are_told(tmp_path):
         Store(tmp_path, IDENTITY) as store,
         pytest.raises(OutputMismatchError, match="'pretext' is finished, but its files are"),
     ):
-        store.load_state("pretext")
+        store.load_model("pretext")
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path):

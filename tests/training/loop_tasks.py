@@ -9,7 +9,7 @@ from image_factory import pixel_arrays
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
-from skscan import ClusterTrainer, SelfLabelTrainer
+from skscan import SelfLabelTrainer
 from skscan.networks.architecture import projection_head
 from skscan.networks.heads import LinearHeads
 from skscan.networks.modules import ClusteringNetwork, ContrastiveNetwork
@@ -159,7 +159,7 @@ def small_table(pixels: PixelStore) -> np.ndarray:
 def scan_task(backbone: nn.Module, pixels: PixelStore) -> Task:
     """Two heads; the sizes that the second expects follow its predictions."""
     network = ClusteringNetwork(backbone, small_heads(backbone, 2), "all")
-    priors = HeadPriors(["balanced", "estimated"], np.full((2, 4), 0.25), ClusterTrainer())
+    priors = HeadPriors([5.0, 1.0], np.full((2, 4), 0.25), rates=[0.0, 0.05])
     view = CenterCrop(pixels.side, HALF, HALF)
     table = small_table(pixels)
     return RecordedClusteringTask(
