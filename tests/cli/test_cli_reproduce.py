@@ -119,7 +119,8 @@ def test_the_same_command_again_only_prints(skscan, cifar, reproduced):
     lines = [" ".join(line.split()) for line in run.stdout.splitlines()]
     assert lines[0] == "CIFAR-10 (sound), test split, per cent"
     assert any(line.startswith("stage score ours published") for line in lines)
-    [self_label] = [line for line in lines if line.startswith("self-label") and " ACC " in line]
+    self_label = next(line for line in lines if line.startswith("self-label"))
+    assert " ACC " in self_label
     assert "87.6 ± 0.4" in self_label
     undone = not cells["self-label-seed-0"]["accepted"]
     assert ("self-label†" in self_label) == undone

@@ -313,7 +313,7 @@ def test_a_given_network_takes_the_place_of_the_pretext_task(cifar, trainers, tm
     # its width is that of the file, whatever the scale; features are those after the projection
     assert trainers.calls[0][1]["features"].shape == (200, 8)
     state = skscan.load(tmp_path / "out" / "cells" / "pretext")
-    assert state["extractor"].network.architecture["width"] == 4
+    assert state.network.architecture["width"] == 4
     cells = json.loads((tmp_path / "out" / "results.json").read_text())["cells"]
     assert cells["pretext"]["n_steps"] == 0
     with pytest.raises(OutputMismatchError, match=r"weights: '[0-9a-f]+' there, None now"):
