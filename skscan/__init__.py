@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from skscan.clusterer import SCANClusterer as SCANClusterer
     from skscan.extractors.default import DefaultFeatureExtractor as DefaultFeatureExtractor
+    from skscan.extractors.joined import JoinedFeatureExtractor as JoinedFeatureExtractor
     from skscan.extractors.moco import MoCoFeatureExtractor as MoCoFeatureExtractor
     from skscan.extractors.network import NetworkFeatureExtractor as NetworkFeatureExtractor
     from skscan.extractors.pixels import PixelFeatureExtractor as PixelFeatureExtractor
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
     from skscan.persistence import load as load
     from skscan.persistence import save as save
     from skscan.scaling import FeatureScaler as FeatureScaler
+    from skscan.spaces import FeatureSpacesScaler as FeatureSpacesScaler
     from skscan.training.clustering import ClusterTrainer as ClusterTrainer
     from skscan.training.network_settings import NetworkTraining as NetworkTraining
+    from skscan.training.objectives import ScanObjective as ScanObjective
+    from skscan.training.objectives import TemiObjective as TemiObjective
+    from skscan.training.objectives import TurtleObjective as TurtleObjective
     from skscan.training.self_labeling import SelfLabelTrainer as SelfLabelTrainer
 
 __version__ = "0.1.0"
@@ -29,15 +34,20 @@ _PUBLIC_NAMES = {
     "ClusterTrainer": "skscan.training.clustering",
     "DefaultFeatureExtractor": "skscan.extractors.default",
     "FeatureScaler": "skscan.scaling",
+    "FeatureSpacesScaler": "skscan.spaces",
+    "JoinedFeatureExtractor": "skscan.extractors.joined",
     "MoCoFeatureExtractor": "skscan.extractors.moco",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
     "NetworkTraining": "skscan.training.network_settings",
     "PixelFeatureExtractor": "skscan.extractors.pixels",
     "SCANClusterer": "skscan.clusterer",
+    "ScanObjective": "skscan.training.objectives",
     "SelfLabelTrainer": "skscan.training.self_labeling",
     "SimCLRFeatureExtractor": "skscan.extractors.simclr",
+    "TemiObjective": "skscan.training.objectives",
     "TimmFeatureExtractor": "skscan.extractors.timm",
+    "TurtleObjective": "skscan.training.objectives",
     "load": "skscan.persistence",
     "save": "skscan.persistence",
 }

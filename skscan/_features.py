@@ -15,6 +15,7 @@ from sklearn.utils import check_array
 
 from skscan import __version__
 from skscan.exceptions import SkscanWarning
+from skscan.extractors.joined import JoinedFeatureExtractor
 from skscan.images import ImageCollection, SkippedImage
 
 # these change how the features are computed, not what they are
@@ -49,6 +50,10 @@ def fit_extractor(
     skipped : list of SkippedImage
         Images that could not be read.
     """
+    if isinstance(extractor, JoinedFeatureExtractor):
+        fits = [fit_extractor(each, images, X, memory) for each in extractor.fresh()]
+        joined = extractor.fitted_with([fitted for fitted, *_ in fits])
+        return joined, *_joined(joined, [(features, skipped) for _, features, skipped in fits])
     if memory.location is None:
         return _fit_extract(None, extractor, images, X)
     cached = memory.cache(_fit_extract, ignore=["extractor", "images", "X"])
@@ -114,6 +119,9 @@ def extract_features(extractor: Any, images: ImageCollection, X: Any) -> Extract
     ValueError
         If a foreign extractor does not give one finite row for each image.
     """
+    if isinstance(extractor, JoinedFeatureExtractor):
+        each = [extract_features(part, images, X) for part in extractor.extractors_]
+        return _joined(extractor, each)
     if hasattr(extractor, "extract"):
         return extractor.extract(images)
     features = check_array(
@@ -127,6 +135,13 @@ def extract_features(extractor: Any, images: ImageCollection, X: Any) -> Extract
             "a feature_extractor must give one row for each image."
         )
     return features, []
+
+
+def _joined(extractor: JoinedFeatureExtractor, parts: list[Extraction]) -> Extraction:
+    """Features of several extractions side by side, and what any of them skipped, once."""
+    skipped = {image.index: image for _, images in parts for image in images}
+    features = extractor.join([features for features, _ in parts])
+    return features, [skipped[index] for index in sorted(skipped)]
 
 
 def _fit_extract(

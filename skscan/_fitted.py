@@ -12,7 +12,6 @@ from skscan._features import extract_features
 from skscan._gaps import readable_rows, rows_of, with_gaps
 from skscan.images import as_collection, is_feature_matrix
 from skscan.neighbors import NeighborMiner
-from skscan.networks.heads import LinearHeads
 from skscan.scaling import MIN_FEATURES_TO_NORMALIZE
 from skscan.selection import scan_selection_loss
 
@@ -30,7 +29,7 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     feature_extractor_: Any
     feature_scaler_: Any
-    heads_: LinearHeads
+    heads_: Any
     best_head_: int
     n_features_in_: int
     n_jobs: int | None
@@ -117,7 +116,7 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     @property
     def _n_features_out(self) -> int:
-        return self.heads_.weights.shape[2]
+        return self.heads_.n_features
 
     def _features(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Features of X by the fitted extractor and which rows could be read."""

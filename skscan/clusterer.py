@@ -29,7 +29,7 @@ from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
 from skscan.exceptions import SkippedImagesWarning, SkscanWarning
 from skscan.images import ImageCollection, SkippedImage, as_collection, is_feature_matrix
-from skscan.parts import PARTS, default_part, inherit_settings
+from skscan.parts import PARTS, default_part, inherit_settings, with_spaces
 from skscan.prototypes import prototype_indices
 
 
@@ -44,11 +44,12 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
     ----------
     n_clusters : int, default=8
         Number of classes to sort into.
-    feature_extractor : "default", str or transformer, default="default"
+    feature_extractor : "default", str, transformer or list, default="default"
         How images become features; not used for a feature matrix. ``"default"`` is
         :class:`DefaultFeatureExtractor`: the embedded backbone, and for grey images that, pixels
         or both, whichever label-free evidence favours. Another string is the name of a timm model.
-        Any transformer from images to a 2-D matrix serves too.
+        Any transformer from images to a 2-D matrix serves too. A list of names and transformers
+        puts their features side by side, each scaled on its own.
     feature_scaler : transformer, default=None
         Prepares the features; None is :class:`FeatureScaler`.
     neighbor_miner : transformer, default=None
@@ -81,7 +82,7 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
         Mined neighbours: distances, each sample itself first as an explicit zero.
     prototype_indices_ : ndarray of shape (n_clusters,)
         The most typical training sample of each cluster; -1 for an empty one.
-    heads_ : LinearHeads
+    heads_ : LinearHeads, MLPHeads or AveragedHeads
         All trained heads.
     best_head_ : int
         Which of them predicts.
@@ -118,7 +119,7 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "n_clusters": [Interval(Integral, 1, None, closed="left")],
-        "feature_extractor": [str, HasMethods(["fit", "transform"])],
+        "feature_extractor": [str, list, tuple, HasMethods(["fit", "transform"])],
         "feature_scaler": [None, HasMethods(["fit_transform", "transform"])],
         "neighbor_miner": [None, HasMethods("fit_transform")],
         "cluster_trainer": [None, HasMethods("train")],
@@ -181,7 +182,7 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
         super().set_params(**own)
         for part in {name.split("__", 1)[0] for name in nested} & PARTS:
             current = getattr(self, part)
-            if current is None or isinstance(current, str):
+            if current is None or isinstance(current, (str, list, tuple)):
                 setattr(self, part, default_part(part, current, self.effort))
         return super().set_params(**nested)
 
@@ -247,6 +248,7 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
             )
         with self._stage("scaling"):
             scaler = self._part("feature_scaler", random_state)
+            scaler = with_spaces(scaler, self.feature_extractor_)
             self.feature_scaler_, Z = _cached_fit_transform(memory, scaler, rows_of(features, read))
             Z = np.ascontiguousarray(Z, dtype=np.float32)
         with self._stage("mining"):
@@ -254,9 +256,10 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
             graph = _cached_fit_transform(memory, miner, Z)[1]
         with self._stage("clustering"):
             trainer = self._part("cluster_trainer", random_state)
-            result = trainer.train(
-                Z, graph, self.n_clusters, **self._surroundings(trainer, random_state, images)
-            )
+            surroundings = self._surroundings(trainer, random_state, images)
+            if hasattr(self.feature_scaler_, "spaces_"):
+                surroundings["spaces"] = self.feature_scaler_.spaces_
+            result = trainer.train(Z, graph, self.n_clusters, **surroundings)
             Z = self._features_of_heads(result, images, Z)
         self.heads_, self.best_head_ = result.heads, int(result.best_head)
         self.history_ = [{"stage": "clustering", **entry} for entry in result.history]
@@ -365,7 +368,7 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
 
     def _part(self, name: str, random_state: np.random.RandomState) -> Any:
         current = getattr(self, name)
-        if current is None or isinstance(current, str):
+        if current is None or isinstance(current, (str, list, tuple)):
             part = default_part(name, current, self.effort)
         else:
             part = clone(current)

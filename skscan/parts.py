@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 #: Parameters of SCANClusterer that hold a part.
 PARTS = frozenset(
@@ -21,15 +22,16 @@ PARTS = frozenset(
 _INHERITED = {"device": "auto", "n_jobs": None, "verbose": 0}
 
 
-def default_part(part: str, name: str | None, effort: str) -> BaseEstimator:
-    """Build the part that stands for None or a name.
+def default_part(part: str, name: Any, effort: str) -> BaseEstimator:
+    """Build the part that stands for None, a name or a list of extractors.
 
     Parameters
     ----------
     part : str
         Parameter of SCANClusterer that holds the part.
-    name : str or None
-        Its value: None, ``"default"``, or for the extractor the name of a timm model.
+    name : str, list or None
+        Its value: None, ``"default"``, or for the extractor the name of a timm model or a list of
+        names and extractors.
     effort : {"fast", "default", "best"}
         Chooses the schedule of the ClusterTrainer.
 
@@ -44,7 +46,7 @@ def default_part(part: str, name: str | None, effort: str) -> BaseEstimator:
         If the part has no parts of that name.
     """
     if part == "feature_extractor":
-        return _extractor(name or "default")
+        return _extractor("default" if name is None else name)
     if name is not None:
         raise ValueError(f"{part}={name!r} has no parameters; set {part} to None or a part first.")
     if part == "feature_scaler":
@@ -64,7 +66,35 @@ def default_part(part: str, name: str | None, effort: str) -> BaseEstimator:
     return SelfLabelTrainer()
 
 
-def _extractor(name: str) -> BaseEstimator:
+def with_spaces(scaler: Any, extractor: Any) -> Any:
+    """Let a scaler prepare the features of each of several extractors on their own.
+
+    Parameters
+    ----------
+    scaler : transformer
+    extractor : transformer or None
+        Fitted.
+
+    Returns
+    -------
+    scaler : transformer
+        The same, unless the features are of several extractors and it knows no spaces.
+    """
+    from skscan.spaces import FeatureSpacesScaler
+
+    widths = getattr(extractor, "widths_", None)
+    if widths is None or isinstance(scaler, FeatureSpacesScaler):
+        return scaler
+    return FeatureSpacesScaler(widths, scaler)
+
+
+def _extractor(name: str | Sequence[Any]) -> BaseEstimator:
+    if not isinstance(name, str):
+        from skscan.extractors.joined import JoinedFeatureExtractor
+
+        return JoinedFeatureExtractor(
+            [_extractor(each) if isinstance(each, str) else clone(each) for each in name]
+        )
     if name == "default":
         from skscan.extractors.default import DefaultFeatureExtractor
 
@@ -102,4 +132,6 @@ def inherit_settings(part: Any, owner: Any, random_state: np.random.RandomState)
     }
     if "random_state" in own and own["random_state"] is None:
         settings["random_state"] = random_state.randint(np.iinfo(np.int32).max)
+    for inner in getattr(part, "extractors", ()):
+        inherit_settings(inner, owner, random_state)
     return part.set_params(**settings) if settings else part

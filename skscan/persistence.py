@@ -30,22 +30,29 @@ MODEL_FILE = "model.json"
 
 #: Classes of this library that may stand in a model file, by name.
 _CLASSES = {
+    "AveragedHeads": "skscan.networks.averaged_heads",
     "ClusterTrainer": "skscan.training.clustering",
     "DefaultFeatureExtractor": "skscan.extractors.default",
     "FeatureScaler": "skscan.scaling",
+    "FeatureSpacesScaler": "skscan.spaces",
+    "JoinedFeatureExtractor": "skscan.extractors.joined",
     "KeyReport": "skscan.extractors.checkpoint_files",
     "LinearHeads": "skscan.networks.heads",
+    "MLPHeads": "skscan.networks.mlp_heads",
     "MoCoFeatureExtractor": "skscan.extractors.moco",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
     "NetworkTraining": "skscan.training.network_settings",
     "PixelFeatureExtractor": "skscan.extractors.pixels",
     "SCANClusterer": "skscan.clusterer",
+    "ScanObjective": "skscan.training.objectives",
     "SelfLabelTrainer": "skscan.training.self_labeling",
     "SimCLRFeatureExtractor": "skscan.extractors.simclr",
     "SkippedImage": "skscan.images",
+    "TemiObjective": "skscan.training.objectives",
     "TimmFeatureExtractor": "skscan.extractors.timm",
     "TrainedNetwork": "skscan.networks.trained",
+    "TurtleObjective": "skscan.training.objectives",
 }
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skscan.graph import symmetric_affinity
-from skscan.networks.heads import LinearHeads
+from skscan.networks.heads import Heads
 
 __all__ = [
     "ScanLossValues",
@@ -194,7 +194,7 @@ def agreement_of_criteria(
 
 
 def scan_terms_of_heads(
-    heads: LinearHeads, features: NDArray[np.float32], table: NDArray[np.integer]
+    heads: Heads, features: NDArray[np.float32], table: NDArray[np.integer]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Return consistency and entropy of each head, over each sample, itself and five neighbors."""
     near = table[:, :SELECTION_NEIGHBORS]
@@ -207,7 +207,7 @@ def scan_terms_of_heads(
 
 
 def scan_losses_of_heads(
-    heads: LinearHeads, features: NDArray[np.float32], table: NDArray[np.integer]
+    heads: Heads, features: NDArray[np.float32], table: NDArray[np.integer]
 ) -> NDArray[np.floating]:
     """Return the SCAN loss of each head with entropy weight 1; its minimum is the paper's pick."""
     consistency, entropy = scan_terms_of_heads(heads, features, table)
@@ -215,7 +215,7 @@ def scan_losses_of_heads(
 
 
 def head_with_best_evidence(
-    heads: LinearHeads,
+    heads: Heads,
     priors: Sequence[str],
     features: NDArray[np.float32],
     table: NDArray[np.integer],
@@ -232,7 +232,7 @@ def head_with_best_evidence(
 
     Parameters
     ----------
-    heads : LinearHeads
+    heads : Heads
     priors : sequence of {"balanced", "lenient", "estimated"}
         Prior that each head was trained with.
     features : ndarray of shape (n_samples, n_features)

@@ -17,8 +17,8 @@ LAYERS = [
     {"report", "recipes"},
     {"clusterer", "_fitted", "persistence", "interop"},
     {"parts", "_features", "_gaps"},
-    {"extractors", "training", "neighbors", "scaling"},
-    {"selection", "metrics", "evaluation", "graph", "prototypes"},
+    {"extractors", "training", "neighbors", "scaling", "spaces"},
+    {"selection", "learnability", "metrics", "evaluation", "graph", "prototypes"},
     {"networks", "images"},
     {"exceptions", "_progress", "_device", "_files", "_threads"},
 ]

@@ -2,16 +2,64 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LinearHeads"]
+__all__ = ["Heads", "LinearHeads"]
+
+
+class Heads(ABC):
+    """Several classifiers of one kind that share one feature space; numpy only."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of heads."""
+
+    @property
+    @abstractmethod
+    def n_clusters(self) -> int:
+        """Number of clusters of each head."""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Number of features that the heads work on."""
+
+    @abstractmethod
+    def logits(self, features: NDArray, head: int = 0) -> NDArray[np.float32]:
+        """Return the logits of one head, shape (n_samples, n_clusters)."""
+
+    @abstractmethod
+    def select(self, head: int) -> Self:
+        """Return one head alone."""
+
+    @abstractmethod
+    def join(self, other: Self) -> Self:
+        """Return these heads followed by those of `other`, which are of the same kind."""
+
+    @abstractmethod
+    def for_scale(self, scale: float) -> Self:
+        """Return heads that give for features what these give for ``features / scale``."""
+
+    def predict_proba(self, features: NDArray, head: int = 0) -> NDArray[np.float32]:
+        """Return the softmax of the logits of one head, shape (n_samples, n_clusters)."""
+        logits = self.logits(features, head)
+        logits -= logits.max(axis=1, keepdims=True)
+        probabilities = np.exp(logits, out=logits)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def predict(self, features: NDArray, head: int = 0) -> NDArray[np.intp]:
+        """Return the most probable cluster of each sample, shape (n_samples,)."""
+        return self.logits(features, head).argmax(axis=1)
 
 
 @dataclass(frozen=True)
-class LinearHeads:
+class LinearHeads(Heads):
     """Several linear classifiers that share one feature space; numpy only.
 
     Parameters
@@ -39,21 +87,14 @@ class LinearHeads:
         """Number of clusters of each head."""
         return self.weights.shape[1]
 
+    @property
+    def n_features(self) -> int:
+        """Number of features that the heads work on."""
+        return self.weights.shape[2]
+
     def logits(self, features: NDArray, head: int = 0) -> NDArray[np.float32]:
         """Return the logits of one head, shape (n_samples, n_clusters)."""
         return features @ self.weights[head].T + self.biases[head]
-
-    def predict_proba(self, features: NDArray, head: int = 0) -> NDArray[np.float32]:
-        """Return the softmax of the logits of one head, shape (n_samples, n_clusters)."""
-        logits = self.logits(features, head)
-        logits -= logits.max(axis=1, keepdims=True)
-        probabilities = np.exp(logits, out=logits)
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        return probabilities
-
-    def predict(self, features: NDArray, head: int = 0) -> NDArray[np.intp]:
-        """Return the most probable cluster of each sample, shape (n_samples,)."""
-        return self.logits(features, head).argmax(axis=1)
 
     def select(self, head: int) -> LinearHeads:
         """Return one head alone, as `LinearHeads` of length 1."""
@@ -65,3 +106,7 @@ class LinearHeads:
             np.concatenate([self.weights, other.weights]),
             np.concatenate([self.biases, other.biases]),
         )
+
+    def for_scale(self, scale: float) -> LinearHeads:
+        """Return heads that give for features what these give for ``features / scale``."""
+        return LinearHeads(self.weights / np.float32(scale), self.biases)

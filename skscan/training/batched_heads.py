@@ -258,13 +258,16 @@ class Adam:
         self.mean_square = torch.zeros_like(parameters)
         self.steps_done = 0
 
+    def rate(self) -> float:
+        """Return the learning rate of the step that is being made."""
+        return 0.5 * self.learning_rate * (1 + math.cos(math.pi * self.steps_done / self.n_steps))
+
     def step(self, gradient: Tensor) -> None:
         """Change the parameters by one step."""
         first, second = self.decay
         self.steps_done += 1
         self.mean.lerp_(gradient, 1 - first)
         self.mean_square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        rate = 0.5 * self.learning_rate * (1 + math.cos(math.pi * self.steps_done / self.n_steps))
-        scale = rate / (1 - first**self.steps_done)
+        scale = self.rate() / (1 - first**self.steps_done)
         root = (self.mean_square / (1 - second**self.steps_done)).sqrt_().add_(1e-8)
         self.parameters.addcdiv_(self.mean, root, value=-scale)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.networks.heads import LinearHeads
@@ -42,6 +42,7 @@ EFFORTS: dict[str, dict[str, Any]] = {
 
 
 _ONLY_NETWORK = {"network": None}
+_ONLY_HEADS = {"objective": "scan"}
 
 
 class ClusterTrainer(BaseEstimator):
@@ -59,6 +60,10 @@ class ClusterTrainer(BaseEstimator):
     ----------
     scope : {"heads", "network"}, default="heads"
         What is trained: linear heads on frozen features, or these and the network.
+    objective : {"scan", "temi", "turtle"} or objective, default="scan"
+        What heads on frozen features are trained for: a name for its defaults, or a
+        `ScanObjective`, `TemiObjective` or `TurtleObjective`. Heads of all objectives are chosen
+        among in the same way.
     n_heads : int, default=24
         Number of heads. The first start is combined with each prior, then the second, and so on.
         In the network all train together with ``starts=("random",)``: the paper has 1 for small
@@ -125,6 +130,7 @@ class ClusterTrainer(BaseEstimator):
 
     _parameter_constraints: dict = {
         "scope": [StrOptions({"heads", "network"})],
+        "objective": [StrOptions({"scan", "temi", "turtle"}), HasMethods("fit")],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "starts": [list, tuple],
         "priors": [list, tuple],
@@ -140,6 +146,7 @@ class ClusterTrainer(BaseEstimator):
         self,
         *,
         scope: str = "heads",
+        objective: Any = "scan",
         n_heads: int = 24,
         starts: Sequence[str] = DEFAULT_STARTS,
         priors: Sequence[str] = ("balanced", "lenient", "estimated"),
@@ -151,6 +158,7 @@ class ClusterTrainer(BaseEstimator):
         network: NetworkTraining | None = None,
     ) -> None:
         self.scope = scope
+        self.objective = objective
         self.n_heads = n_heads
         self.starts = starts
         self.priors = priors
@@ -179,6 +187,7 @@ class ClusterTrainer(BaseEstimator):
         images: Any = None,
         extractor: Any = None,
         validation_images: Any = None,
+        spaces: Sequence[int] | None = None,
     ) -> ClusterTrainingResult:
         """Train on features and their neighbor graph, and for a network on the images.
 
@@ -205,6 +214,9 @@ class ClusterTrainer(BaseEstimator):
         validation_images : images or None, default=None
             By which the epochs of a network are compared; None is the training images. The paper
             takes the test images, without their labels.
+        spaces : sequence of int or None, default=None
+            Widths of the feature spaces that stand side by side in the columns of `features`; None
+            is one space.
 
         Returns
         -------
@@ -214,13 +226,13 @@ class ClusterTrainer(BaseEstimator):
         self._validate_params()
         _check_names("starts", self.starts, START_KINDS)
         _check_names("priors", self.priors, PRIORS)
-        check_scope(self, _ONLY_NETWORK, {})
+        check_scope(self, _ONLY_NETWORK, _ONLY_HEADS)
         if n_clusters == 1:
             return ClusterTrainingResult(_single_cluster(features.shape[1]), best_head=0)
         arguments = (features, neighbors, n_clusters)
         if self.scope == "heads":
             with limit_threads(suitable_n_jobs(n_jobs, features)):
-                return train_heads(self, *arguments, random_state, device, verbose)
+                return train_heads(self, *arguments, random_state, device, verbose, spaces)
         from skscan.training.network_clustering import train_network
 
         given = (images, extractor, validation_images)

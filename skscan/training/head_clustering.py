@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from skscan._progress import progress
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import head_with_best_evidence, scan_losses_of_heads
+from skscan.spaces import check_widths
+from skscan.training.head_problem import FittedHeads, HeadProblem
 from skscan.training.results import ClusterTrainingResult
 from skscan.training.spectral import unit_rows
 from skscan.training.starts import Start, StartMaker
@@ -19,7 +22,15 @@ from skscan.training.starts import Start, StartMaker
 if TYPE_CHECKING:
     from skscan.training.clustering import ClusterTrainer
 
-__all__ = ["PRIORS", "SAMPLES_PER_CLUSTER", "plan_of_heads", "train_heads"]
+__all__ = [
+    "PRIORS",
+    "SAMPLES_PER_CLUSTER",
+    "fit_linear_scan_heads",
+    "make_starts",
+    "plan_of_heads",
+    "priors_of_heads",
+    "train_heads",
+]
 
 AUTO_STEPS = 300
 MIN_AUTO_STEPS = 60
@@ -68,6 +79,7 @@ def train_heads(
     random_state: np.random.RandomState,
     device: str,
     verbose: int,
+    spaces: Sequence[int] | None = None,
 ) -> ClusterTrainingResult:
     """Train heads on frozen features and pick one.
 
@@ -82,22 +94,24 @@ def train_heads(
     random_state : RandomState
     device : str
     verbose : int
+    spaces : sequence of int or None, default=None
+        Widths of the feature spaces that stand side by side in the columns; None is one space.
 
     Returns
     -------
     result : ClusterTrainingResult
     """
+    from skscan.training.objectives import find_objective
+
+    objective = find_objective(trainer.objective)
+    n_features = features.shape[1]
+    widths = check_widths("spaces", spaces or [n_features], n_features)
     scale = float(np.sqrt(np.mean(np.square(features), dtype=np.float64))) or 1.0
     scaled = (features / np.float32(scale)).astype(np.float32, copy=False)
     table = neighbor_table(neighbors)
     maker = StartMaker(scaled, symmetric_affinity(table), n_clusters, random_state)
-    plan = plan_of_heads(trainer)
-    starts = maker.make([kind for kind, _ in plan[:: len(trainer.priors)]])
-    starts = [starts[head // len(trainer.priors)] for head in range(trainer.n_heads)]
-
-    heads, history, n_epochs = _fit(
-        trainer, scaled, table, n_clusters, starts, plan, random_state, device, verbose
-    )
+    problem = HeadProblem(scaled, table, n_clusters, widths, maker, random_state, device, verbose)
+    heads, plan, history, n_epochs = objective.fit(trainer, problem)
     if trainer.selection == "scan_loss":
         best = int(scan_losses_of_heads(heads, scaled, table).argmin())
     else:
@@ -109,8 +123,44 @@ def train_heads(
             unit_rows(maker.embedding),
             trainer.entropy_weight,
         )
-    heads = LinearHeads(heads.weights / np.float32(scale), heads.biases)
-    return ClusterTrainingResult(heads, best, history, n_epochs)
+    return ClusterTrainingResult(heads.for_scale(scale), best, history, n_epochs)
+
+
+def fit_linear_scan_heads(trainer: ClusterTrainer, problem: HeadProblem) -> FittedHeads:
+    """Train linear heads with the SCAN loss, from each start with each prior.
+
+    Parameters
+    ----------
+    trainer : ClusterTrainer
+        The hyper-parameters.
+    problem : HeadProblem
+
+    Returns
+    -------
+    fitted : FittedHeads
+    """
+    plan = plan_of_heads(trainer)
+    starts = make_starts(trainer, problem, plan)
+    heads, history, n_epochs = _fit(
+        trainer,
+        problem.features,
+        problem.table,
+        problem.n_clusters,
+        starts,
+        plan,
+        problem.random_state,
+        problem.device,
+        problem.verbose,
+    )
+    return FittedHeads(heads, plan, history, n_epochs)
+
+
+def make_starts(
+    trainer: ClusterTrainer, problem: HeadProblem, plan: list[tuple[str, str]]
+) -> list[Start]:
+    """Compute the start of each head; heads that differ in their prior only share one."""
+    starts = problem.maker.make([kind for kind, _ in plan[:: len(trainer.priors)]])
+    return [starts[head // len(trainer.priors)] for head in range(trainer.n_heads)]
 
 
 def plan_of_heads(trainer: ClusterTrainer) -> list[tuple[str, str]]:
@@ -176,7 +226,7 @@ def _fit(
         for group in groups:
             labels = np.stack([starts[head].labels for head in group], axis=1)
             names = [plan[head][1] for head in group]
-            weight, prior, rate = _objective(trainer, labels, names, n_clusters)
+            weight, prior, rate = priors_of_heads(trainer, labels, names, n_clusters)
             batched = BatchedHeads(center_heads(features, labels, n_clusters), device)
             batched.fit_labels(
                 inputs,
@@ -206,7 +256,7 @@ def _fit(
     return heads, history, schedule["n_epochs"]
 
 
-def _objective(
+def priors_of_heads(
     trainer: ClusterTrainer, labels: NDArray[np.integer], names: list[str], n_clusters: int
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Entropy weight, prior sizes and rate of the prior of heads with these start labels."""

@@ -36,7 +36,7 @@ __all__ = [
 AUTO_LEARNING_RATE = 1e-4
 
 # They change neither what is learned nor how.
-_IRRELEVANT = frozenset({"checkpoint_dir", "log_dir", "network"})
+_IRRELEVANT = frozenset({"checkpoint_dir", "log_dir", "network", "objective"})
 
 
 class NetworkTraining(BaseEstimator):

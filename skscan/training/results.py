@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from skscan.exceptions import SkscanWarning
-from skscan.networks.heads import LinearHeads
 
 if TYPE_CHECKING:
     from skscan.extractors.network import NetworkFeatureExtractor
@@ -21,7 +20,7 @@ class ClusterTrainingResult:
 
     Parameters
     ----------
-    heads : LinearHeads
+    heads : LinearHeads, MLPHeads or AveragedHeads
         All trained heads.
     best_head : int
         The head that the selection keeps.
@@ -33,7 +32,7 @@ class ClusterTrainingResult:
         Of the features that the heads work on, when the network was trained too.
     """
 
-    heads: LinearHeads
+    heads: Any
     best_head: int
     history: list[dict[str, Any]] = field(default_factory=list)
     n_iter: int = 0
@@ -46,7 +45,7 @@ class SelfLabelResult:
 
     Parameters
     ----------
-    heads : LinearHeads
+    heads : LinearHeads, MLPHeads or AveragedHeads
         The one head to use from now on: the new one if it was accepted, else the earlier one.
     history : list of dict
         One entry for each pass: pass, loss, confident (share of samples above the threshold).
@@ -58,19 +57,19 @@ class SelfLabelResult:
         Of the features that the head works on, when the network was trained too.
     """
 
-    heads: LinearHeads
+    heads: Any
     history: list[dict[str, Any]] = field(default_factory=list)
     accepted: bool = False
     reason: str = ""
     extractor: NetworkFeatureExtractor | None = None
 
 
-def undone(earlier: LinearHeads, history: list[dict[str, Any]], reason: str) -> SelfLabelResult:
+def undone(earlier: Any, history: list[dict[str, Any]], reason: str) -> SelfLabelResult:
     """Return the earlier head, with a warning that says why.
 
     Parameters
     ----------
-    earlier : LinearHeads
+    earlier : Heads
     history : list of dict
     reason : str
 

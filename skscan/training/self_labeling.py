@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skscan._progress import progress
 from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.graph import neighbor_table, symmetric_affinity
-from skscan.networks.heads import LinearHeads
+from skscan.networks.heads import Heads
 from skscan.selection import modularity, neighbor_information, silhouette_to_centers
 from skscan.training.label_thresholds import ADAPTIVE, label_thresholds
 from skscan.training.network_settings import NetworkTraining, check_scope
@@ -145,7 +145,7 @@ class SelfLabelTrainer(BaseEstimator):
         self,
         features: NDArray[np.float32],
         neighbors: sparse.csr_matrix,
-        heads: LinearHeads,
+        heads: Any,
         best_head: int,
         *,
         random_state: np.random.RandomState,
@@ -162,7 +162,7 @@ class SelfLabelTrainer(BaseEstimator):
         features : ndarray of shape (n_samples, n_features), float32
         neighbors : csr_matrix of shape (n_samples, n_samples)
             Mined neighbors; self may be among them.
-        heads : LinearHeads
+        heads : LinearHeads, MLPHeads or AveragedHeads
         best_head : int
             The head among `heads` to train.
         random_state : RandomState
@@ -231,21 +231,22 @@ class SelfLabelTrainer(BaseEstimator):
         self,
         features: NDArray[np.float32],
         neighbors: sparse.csr_matrix,
-        heads: LinearHeads,
+        heads: Heads,
         random_state: np.random.RandomState,
         device: str,
         verbose: int,
-    ) -> tuple[LinearHeads, list[dict[str, Any]]]:
+    ) -> tuple[Heads, list[dict[str, Any]]]:
         import torch
 
-        from skscan.training.batched_heads import Adam, BatchedHeads
+        from skscan.training.batched_heads import Adam
         from skscan.training.losses import self_label_loss
+        from skscan.training.trainable_heads import trainable
 
         generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
         inputs = torch.as_tensor(features, device=device)
         table = torch.as_tensor(neighbor_table(neighbors).astype(np.int64), device=device)
         spread = float(inputs.square().mean().sqrt())
-        batched = BatchedHeads(heads, device)
+        batched = trainable(heads, device)
         n_batches, n_epochs = self._schedule(len(features), heads.n_clusters)
         learning_rate = self.learning_rate
         if isinstance(learning_rate, str):
