@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -30,6 +30,8 @@ class FeatureSpacesScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Numbers of columns of the spaces, in their order.
     scaler : transformer, default=None
         What each space is prepared with; None is :class:`FeatureScaler`.
+    random_state : int, RandomState instance or None, default=None
+        Source of the seeds of scalers whose own `random_state` is None.
 
     Attributes
     ----------
@@ -55,11 +57,19 @@ class FeatureSpacesScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     _parameter_constraints: dict = {
         "widths": ["array-like"],
         "scaler": [None, HasMethods(["fit", "transform"])],
+        "random_state": ["random_state"],
     }
 
-    def __init__(self, widths: Sequence[int], scaler: Any = None) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int],
+        scaler: Any = None,
+        *,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.widths = widths
         self.scaler = scaler
+        self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> FeatureSpacesScaler:
         """Fit the scaler of each space.
@@ -79,8 +89,8 @@ class FeatureSpacesScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self._validate_params()
         X = validate_data(self, X, dtype=[np.float32, np.float64])
         check_widths("widths", self.widths, X.shape[1])
-        scaler = FeatureScaler() if self.scaler is None else self.scaler
-        self.scalers_ = [clone(scaler).fit(part) for part in self._split(X)]
+        random_state = check_random_state(self.random_state)
+        self.scalers_ = [self._new_scaler(random_state).fit(part) for part in self._split(X)]
         first = [
             fitted.transform(part[:1])
             for fitted, part in zip(self.scalers_, self._split(X), strict=True)
@@ -115,6 +125,13 @@ class FeatureSpacesScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     @property
     def _n_features_out(self) -> int:
         return sum(self.spaces_)
+
+    def _new_scaler(self, random_state: np.random.RandomState) -> Any:
+        scaler = FeatureScaler() if self.scaler is None else clone(self.scaler)
+        own = scaler.get_params(deep=False) if hasattr(scaler, "get_params") else {}
+        if own.get("random_state", 0) is None:
+            scaler.set_params(random_state=random_state.randint(np.iinfo(np.int32).max))
+        return scaler
 
     def _split(self, X: np.ndarray) -> list[np.ndarray]:
         return np.split(X, np.cumsum(self.widths)[:-1], axis=1)

@@ -11,9 +11,12 @@ from skscan import (
     DefaultFeatureExtractor,
     MoCoFeatureExtractor,
     PixelFeatureExtractor,
+    ScanObjective,
     SelfLabelTrainer,
     SimCLRFeatureExtractor,
+    TemiObjective,
     TimmFeatureExtractor,
+    TurtleObjective,
 )
 from skscan.training.network_settings import NetworkTraining
 
@@ -21,8 +24,11 @@ PARTS = [
     ClusterTrainer(),
     DefaultFeatureExtractor(),
     PixelFeatureExtractor(),
+    ScanObjective(),
     SelfLabelTrainer(),
+    TemiObjective(),
     TimmFeatureExtractor(),
+    TurtleObjective(),
 ]
 # What trains a network has its optimiser, its views and its checkpoints besides.
 TRAINING_PARTS = [MoCoFeatureExtractor(), NetworkTraining(), SimCLRFeatureExtractor()]
