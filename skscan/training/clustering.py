@@ -46,11 +46,11 @@ _ONLY_HEADS = {"objective": "scan"}
 
 
 class ClusterTrainer(BaseEstimator):
-    """Train cluster heads with the SCAN loss and keep the best, all without labels.
+    """Train cluster heads and keep the best, all without labels.
 
-    With ``scope="heads"`` linear heads are trained on frozen features. Heads differ in where they
-    start and in what they expect of the sizes of clusters. All are trained at once; the one that
-    predicts is chosen by evidence that needs no labels.
+    With ``scope="heads"`` heads are trained on frozen features, by default linear ones with the
+    SCAN loss. Heads differ in where they start and in what they expect of the sizes of clusters.
+    All are trained at once; the one that predicts is chosen by evidence that needs no labels.
 
     With ``scope="network"`` the network of the feature extractor is trained too, on strongly
     augmented images, as in the paper. Unless ``starts=("random",)``, heads are first trained on
@@ -73,19 +73,21 @@ class ClusterTrainer(BaseEstimator):
         runs), normalised cuts of the neighbor graph (``"cut"``, ``"pivoted-cut"``), such cuts
         between small groups of samples (``"coarse-cut"``, ``"fine-cut"``,
         ``"pivoted-fine-cut"``) and ``"random"``. In the network ``("random",)`` is the paper's
-        start: heads with random weights.
+        start: heads with random weights. Other objectives than SCAN's start from partitions only
+        if their `start` says so.
     priors : sequence of {"balanced", "lenient", "estimated"}, \
             default=("balanced", "lenient", "estimated")
-        What heads expect of the sizes of clusters. ``"balanced"`` is the paper's entropy term,
-        which wants clusters of equal size; ``"lenient"`` gives it a fifth of the weight;
-        ``"estimated"`` replaces equal sizes by those of the start and then follows the
+        SCAN only. What heads expect of the sizes of clusters. ``"balanced"`` is the paper's
+        entropy term, which wants clusters of equal size; ``"lenient"`` gives it a fifth of the
+        weight; ``"estimated"`` replaces equal sizes by those of the start and then follows the
         predictions. A network that begins with a head on frozen features is drawn to equal sizes
         if that head was, else to the sizes that it has found.
     entropy_weight : float, default=5.0
-        Weight of the entropy term of the SCAN loss.
+        SCAN only. Weight of the entropy term of the loss.
     n_epochs : int or "auto", default="auto"
         Passes over the data. ``"auto"`` makes at least one and about 300 steps of the heads, or
-        down to 60 when there are many clusters; 50 passes of the network.
+        down to 60 when there are many clusters; 50 passes of the network. Other objectives, and
+        heads with hidden layers, say in their notes what they make of ``"auto"`` here and below.
     batch_size : int or "auto", default="auto"
         Samples in a batch. ``"auto"`` takes 512 for heads (with over 1,295 clusters, as many as
         make 2^25 probabilities) and 128 for the network, or 20 for each cluster if that is more.

@@ -25,7 +25,8 @@ class ClusterTrainingResult:
     best_head : int
         The head that the selection keeps.
     history : list of dict
-        One entry for each head and pass: head, start, prior, pass, consistency, entropy, loss.
+        One entry for each head and pass: head, start, prior, pass, loss and the parts of the loss,
+        which for SCAN are consistency and entropy.
     n_iter : int
         Passes over the data.
     extractor : NetworkFeatureExtractor or None
