@@ -75,6 +75,25 @@ def test_history_has_every_head_and_pass(blobs, kind):
     assert set(last) == {0, 1, 2}
 
 
+@pytest.mark.filterwarnings("ignore::skscan.exceptions.SkscanWarning")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.random.RandomState(0).rand(4, 3),
+        np.ones((12, 3)),
+        np.repeat(np.random.RandomState(0).rand(3, 2), 5, axis=0),
+    ],
+    ids=["a cluster each", "constant", "duplicates"],
+)
+def test_awkward_data_gives_finite_probabilities(X, kind):
+    features = FeatureScaler().fit_transform(X)
+    data = features, NeighborMiner(3).fit_transform(features), None
+    result = train(data, KINDS[kind][0], n_epochs=3)
+    for head in range(3):
+        assert np.isfinite(result.heads.predict_proba(features, head)).all()
+
+
 @pytest.mark.parametrize("kind", ["temi", "temi linear"])
 def test_the_loss_of_every_head_falls(blobs, kind):
     history = train(blobs, KINDS[kind][0], n_epochs=20).history
