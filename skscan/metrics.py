@@ -80,6 +80,39 @@ def many_to_one_accuracy(y_true: Any, y_pred: Any) -> float:
     return float(counts.max(axis=0).sum() / counts.sum())
 
 
+def macro_accuracy(y_true: Any, y_pred: Any) -> float:
+    """Mean over classes of the share of their samples that are right, under the best match.
+
+    The match of clusters to classes is that of :func:`clustering_accuracy`; where several are
+    equally good, the one with the largest mean counts. Every class has the same weight, however
+    small it is: this shows what accuracy hides on uneven sets. A class without a cluster counts 0.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Class labels, of any type.
+    y_pred : array-like of shape (n_samples,)
+        Cluster labels, of any type.
+
+    Returns
+    -------
+    accuracy : float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> from skscan.metrics import macro_accuracy
+    >>> macro_accuracy(["cat", "cat", "cat", "dog"], [1, 1, 1, 1])
+    0.5
+    """
+    counts = _counts(y_true, y_pred)
+    recalls = counts / counts.sum(axis=1, keepdims=True)
+    # recalls add up to less than what one more sample is worth: they decide between ties alone
+    merits = counts * float(len(counts) + 1) + recalls
+    classes, clusters = linear_sum_assignment(merits, maximize=True)
+    return float(recalls[classes, clusters].sum() / len(counts))
+
+
 def top_k_accuracy(y_true: Any, probabilities: Any, k: int = 5) -> float:
     """Share of samples whose class is among the k most probable clusters, once matched.
 
@@ -203,6 +236,7 @@ def neighbor_purity(graph: csr_matrix, y: Any) -> float:
 CLUSTERING_METRICS: dict[str, Callable[[Any, Any], float]] = {
     "accuracy": clustering_accuracy,
     "many_to_one_accuracy": many_to_one_accuracy,
+    "macro_accuracy": macro_accuracy,
     "nmi": normalized_mutual_info_score,
     "ari": adjusted_rand_score,
     "ami": adjusted_mutual_info_score,
@@ -222,7 +256,8 @@ def clustering_report(y_true: Any, y_pred: Any) -> dict[str, float]:
     Returns
     -------
     report : dict of str to float
-        Keys ``accuracy``, ``many_to_one_accuracy``, ``nmi``, ``ari`` and ``ami``.
+        Keys ``accuracy``, ``many_to_one_accuracy``, ``macro_accuracy``, ``nmi``, ``ari`` and
+        ``ami``.
     """
     return {name: float(metric(y_true, y_pred)) for name, metric in CLUSTERING_METRICS.items()}
 
@@ -232,7 +267,8 @@ def get_scorer(name: str) -> Callable[..., float]:
 
     Parameters
     ----------
-    name : {"accuracy", "many_to_one_accuracy", "nmi", "ari", "ami", "top_5_accuracy"}
+    name : {"accuracy", "many_to_one_accuracy", "macro_accuracy", "nmi", "ari", "ami", \
+            "top_5_accuracy"}
         The measure.
 
     Returns

@@ -1,5 +1,6 @@
 """Metrics: golden values, properties, scorers."""
 
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from skscan.metrics import (
     clustering_accuracy,
     clustering_report,
     get_scorer,
+    macro_accuracy,
     many_to_one_accuracy,
     neighbor_purity,
     top_k_accuracy,
@@ -66,6 +68,25 @@ def test_more_and_fewer_clusters_than_classes():
     assert clustering_accuracy([0, 0, 0, 0], [0, 1, 2, 3]) == 0.25
     assert clustering_accuracy([0, 1, 2, 3], [0, 0, 0, 0]) == 0.25
     assert many_to_one_accuracy([0, 0, 1, 1], [5, 6, 7, 7]) == 1
+
+
+@given(labels, st.randoms(use_true_random=False))
+def test_macro_accuracy_is_the_best_mean_recall_of_the_best_matches(y, random):
+    y = np.array(y)
+    predicted = np.array([random.randrange(6) for _ in y])
+    classes = np.unique(y)
+    best = (0, 0.0)
+    for names in permutations(range(6)):
+        right = np.array(names)[predicted] == y
+        best = max(best, (int(right.sum()), np.mean([right[y == c].mean() for c in classes])))
+    assert macro_accuracy(y, predicted) == pytest.approx(best[1])
+
+
+def test_macro_accuracy_shows_that_a_small_class_is_lost():
+    y, predicted = [0] * 98 + [1] * 2, [0] * 60 + [1] * 38 + [0] * 2
+    assert clustering_accuracy(y, predicted) == 0.6
+    assert macro_accuracy(y, predicted) == pytest.approx(60 / 98 / 2)
+    assert macro_accuracy(np.repeat(range(4), 25), np.repeat(range(2), 50)) == 0.5
 
 
 def test_top_k_of_one_is_clustering_accuracy():
