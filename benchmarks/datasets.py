@@ -100,7 +100,7 @@ def of_sizes(features: Features, sizes: dict[int, int], seed: int = 0) -> Featur
 
 
 def long_tail(largest: int, ratio: int = 10, size: int = 1300) -> dict[int, int]:
-    """Sizes of ten classes that fall from `size` to a `ratio`-th, class 0 or 9 being the largest."""
+    """Sizes of ten classes, from `size` down to a `ratio`-th; class 0 or 9 is the largest."""
     order = range(10) if largest == 0 else range(9, -1, -1)
     return {c: int(size * ratio ** (-i / 9)) for i, c in enumerate(order)}
 
@@ -136,9 +136,7 @@ DATASETS: dict[str, Callable[[], Features]] = {
     "STL-10, two classes 100, eight 500": _stl(
         {0: 100, 1: 100, **dict.fromkeys(range(2, 10), 500)}
     ),
-    "Fashion-MNIST, 6 uneven classes": _fashion(
-        {1: 1000, 3: 150, 5: 600, 7: 300, 8: 800, 9: 200}
-    ),
+    "Fashion-MNIST, 6 uneven classes": _fashion({1: 1000, 3: 150, 5: 600, 7: 300, 8: 800, 9: 200}),
 }
 
 #: Sets that `quality.py` has besides: more kinds of uneven classes, and more images.
@@ -153,10 +151,6 @@ MORE_DATASETS: dict[str, Callable[[], Features]] = {
     "CIFAR-10, one class a third": _cifar({0: 1000, **dict.fromkeys(range(1, 10), 223)}),
     "Fashion-MNIST, long tail 50:1, class 0 largest": _fashion(long_tail(0, 50, 1000)),
     "Fashion-MNIST, long tail 50:1, class 9 largest": _fashion(long_tail(9, 50, 1000)),
-    "digits, long tail, class 0 largest": lambda: of_sizes(
-        digits_pixels(), long_tail(0, size=170)
-    ),
-    "digits, long tail, class 9 largest": lambda: of_sizes(
-        digits_pixels(), long_tail(9, size=170)
-    ),
+    "digits, long tail, class 0 largest": lambda: of_sizes(digits_pixels(), long_tail(0, size=170)),
+    "digits, long tail, class 9 largest": lambda: of_sizes(digits_pixels(), long_tail(9, size=170)),
 }

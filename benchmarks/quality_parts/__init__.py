@@ -1,0 +1,1 @@
+"""What `quality.py` is made of: problems, methods, cells, their results and the report."""
