@@ -59,7 +59,7 @@ def draw(entries: dict[str, dict[str, Entry]], methods: dict[str, Method], path:
             axes.plot(means[OURS], line, "o", color=OURS_COLOR, ms=6)
             axes.annotate(
                 f"{100 * each.difference:+.1f}  {each.best.method}",
-                (1.01, line),
+                (1.015, line),
                 xycoords=("axes fraction", "data"),
                 va="center",
                 color=OURS_COLOR if each.difference >= 0 else BEST_COLOR,
@@ -79,9 +79,10 @@ def _dress(axes: pyplot.Axes, problems: list[str]) -> None:
     ]
     axes.set_yticks(range(len(problems)), labels)
     axes.set_ylim(len(problems) - 0.4, -0.6)
-    axes.set_xlim(0, 100)
+    lowest = 10 * (axes.dataLim.x0 // 10)
+    axes.set_xlim(lowest, 100.5)
     axes.set_xlabel("accuracy, or NMI, in percent: mean over seeds")
-    axes.grid(axis="y", color="#eceff1")
+    axes.grid(color="#eceff1")
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     for side in ("top", "right", "left"):
@@ -90,11 +91,15 @@ def _dress(axes: pyplot.Axes, problems: list[str]) -> None:
     axes.plot([], [], "o", mfc="none", mec=BEST_COLOR, mew=1.5, ms=8, label="best other method")
     axes.plot([], [], "d", color=BASELINE_COLOR, ms=5, label=BASELINE)
     axes.plot([], [], "|", color=OTHER_COLOR, ms=8, mew=1.5, label="other methods")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, handletextpad=0.3)
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1.01, 1), ncols=4, frameon=False, handletextpad=0.2
+    )
     axes.annotate(
-        "ours − best other",
-        (1.01, 1.005),
+        f"{OURS} − best other",
+        (1.015, 1),
+        xytext=(0, 8),
         xycoords="axes fraction",
+        textcoords="offset points",
         va="bottom",
         fontweight="bold",
     )

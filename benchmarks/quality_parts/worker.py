@@ -11,11 +11,13 @@ import os
 import platform
 import random
 import signal
+import subprocess
 import time
 import warnings
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -205,6 +207,8 @@ def _surroundings(method: Method) -> Record:
         package = version(method.package)
     except PackageNotFoundError:
         from skscan import __version__ as package
+    if method.package == "skscan":
+        package += _revision()
     return {
         "package": f"{method.package} {package}",
         "threads": os.environ.get("OMP_NUM_THREADS", "not limited"),
@@ -212,6 +216,20 @@ def _surroundings(method: Method) -> Record:
     }
 
 
+@cache
+def _revision() -> str:
+    """Return the commit of this checkout, marked where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f" ({found.stdout.strip()})"
+
+
+@cache
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
