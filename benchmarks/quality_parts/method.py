@@ -70,7 +70,7 @@ class Method:
         MethodUnavailableError where that cannot be had.
     package : str, default="scikit-learn"
         Distribution whose version is recorded.
-    cost : {"light", "medium", "heavy"}, default="light"
+    cost : {"light", "medium", "heavy", "heaviest"}, default="light"
         How much of it a tier can afford.
     seeded : bool, default=True
         False for what gives the same result for every seed: it is run once.

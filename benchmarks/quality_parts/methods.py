@@ -111,6 +111,26 @@ def clustpy(task: Task, name: str) -> Outcome:
     return Outcome(clusterer.fit_predict(task.Z))
 
 
+def n2d(task: Task) -> Outcome:
+    """Run ClustPy's N2D with the manifold of its paper: t-SNE cannot have k dimensions."""
+    from clustpy.deep import N2D
+    from umap import UMAP
+
+    clusterer = N2D(
+        task.n_clusters,
+        manifold_class=UMAP,
+        manifold_params={
+            "n_components": task.n_clusters,
+            "n_neighbors": 20,
+            "min_dist": 0.0,
+            "random_state": task.seed,
+        },
+        device="cpu",
+        random_state=task.seed,
+    )
+    return Outcome(clusterer.fit_predict(task.Z))
+
+
 def _imports(*modules: str) -> Any:
     return partial(_import_all, modules)
 
@@ -126,7 +146,7 @@ def _objective(name: str) -> Method:
         f'ClusterTrainer(objective="{name}"), its defaults',
         prepare=partial(prepare_skscan, name),
         package="skscan",
-        cost="medium",
+        cost="heavy",
     )
 
 
@@ -136,7 +156,7 @@ def _clustpy(name: str) -> Method:
         "defaults: an auto-encoder of its own, trained on the features",
         prepare=_imports("clustpy.deep"),
         package="clustpy",
-        cost="heavy",
+        cost="heaviest",
     )
 
 
@@ -233,5 +253,12 @@ METHODS: dict[str, Method] = {
     ),
     "TEMI": _objective("temi"),
     "TURTLE": _objective("turtle"),
-    **{name: _clustpy(name) for name in ("DEC", "DCN", "IDEC", "DKM", "N2D", "ACeDeC")},
+    **{name: _clustpy(name) for name in ("DEC", "DCN", "IDEC", "DKM", "ACeDeC", "DipEncoder")},
+    "N2D": Method(
+        n2d,
+        "auto-encoder, then UMAP(n_neighbors=20, min_dist=0, n_components=k), Gaussian mixture",
+        prepare=_imports("clustpy.deep", "umap"),
+        package="clustpy",
+        cost="heaviest",
+    ),
 }

@@ -160,10 +160,10 @@ def _prepare(method: Method) -> None:
     if method.prepare is not None:
         method.prepare()
     if method.compiles:
-        # as many samples as large sets have: small ones may take another path
-        X = np.random.RandomState(0).normal(size=(4500, 16)).astype(np.float32)
-        X[:, 0] += np.arange(len(X)) % 3 * 8
-        method.fit(Task(X, X, 3, 0))
+        for n_samples in (500, 4500):  # UMAP looks for neighbours in two ways
+            X = np.random.RandomState(0).normal(size=(n_samples, 16)).astype(np.float32)
+            X[:, 0] += np.arange(n_samples) % 3 * 8
+            method.fit(Task(X, X, 3, 0))
 
 
 @lru_cache(maxsize=1)
