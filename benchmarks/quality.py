@@ -35,9 +35,6 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
 def main() -> None:
     """Run what is not finished of a tier, then write the table and the plot."""
     options = parse_arguments()
-    for variable in THREAD_VARIABLES:  # before any library is loaded, here or in a worker
-        os.environ[variable] = str(options.threads)
-
     from quality_parts.methods import METHODS
     from quality_parts.problems import PROBLEMS
     from quality_parts.report import write_report
@@ -55,6 +52,8 @@ def main() -> None:
             cells = open_cells(cells, results, options.retry)
         there = available({cell.problem for cell in cells})
         cells = [cell for cell in cells if cell.problem in there]
+        for variable in THREAD_VARIABLES:  # workers inherit them before they load any library
+            os.environ[variable] = str(options.threads)
         count = iter(range(1, len(cells) + 1))
 
         def tell(cell: Cell, record: Record) -> None:

@@ -172,7 +172,7 @@ METHODS: dict[str, Method] = {
         prepare=prepare_skscan,
         package="skscan",
     ),
-    "SCAN, plain": Method(
+    "plain SCAN": Method(
         partial(
             skscan_clusterer,
             starts=("random",),
@@ -226,7 +226,7 @@ METHODS: dict[str, Method] = {
         package="evoc",
         compiles=True,
     ),
-    "EVoC, own k": Method(
+    "EVoC (own k)": Method(
         partial(evoc, given=False),
         "defaults; features not scaled",
         prepare=_imports("evoc"),

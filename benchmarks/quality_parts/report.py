@@ -100,9 +100,9 @@ def markdown(
         parts.append(f"![{OURS}, the best other method, k-means and the rest]({picture})\n")
     parts.append(_comparison_table(comparisons))
     parts.append(_methods_table(entries, methods))
-    planned = set(TIERS[tier].cells(registry=methods, methods=methods))
+    planned = list(TIERS[tier].cells(registry=methods, methods=methods))
     for problem in PROBLEMS:
-        of_problem = {cell.method for cell in planned if cell.problem == problem}
+        of_problem = Counter(cell.method for cell in planned if cell.problem == problem)
         if problem in entries:
             parts.append(_problem_table(problem, entries[problem], of_problem, methods))
         elif of_problem:
@@ -182,7 +182,7 @@ def _methods_table(entries: dict[str, dict[str, Entry]], methods: dict[str, Meth
 
 
 def _problem_table(
-    problem: str, entries: dict[str, Entry], planned: set[str], methods: dict[str, Method]
+    problem: str, entries: dict[str, Entry], planned: Counter[str], methods: dict[str, Method]
 ) -> str:
     by_nmi = PROBLEMS[problem].measure == "nmi"
     facts = next((entry.finished[0] for entry in entries.values() if entry.finished), None)
@@ -208,7 +208,7 @@ def _problem_table(
             _row(
                 [
                     f"**{entry.method}**" if entry.method == OURS else entry.method,
-                    str(len(entry.finished)),
+                    _runs(entry, planned[entry.method]),
                     accuracy,
                     _spread(entry, "macro_accuracy"),
                     *[_spread(entry, "many_to_one") for _ in extra],
@@ -220,15 +220,9 @@ def _problem_table(
                 ]
             )
         )
-    for name in methods:
-        entry = entries.get(name)
-        if entry is not None and entry.finished:
-            continue
-        if entry is not None and entry.others:
-            why = f"{entry.others[0]['status']}: {entry.others[0]['reason']}".replace("|", "/")
-        else:
-            why = "not run" if name in planned else "not run: not in this tier"
-        lines.append(_row([name, "0", why, *[""] * (len(names) - 3)]))
+    missing = _missing_lines(entries, planned, methods)
+    if missing:
+        lines += ["", *missing]
     ours = entries.get(OURS)
     if ours is not None and len(ours.values("best_of_pool")):
         lines.append(
@@ -236,6 +230,35 @@ def _problem_table(
             f"{_percent(ours.gap)}."
         )
     return "\n".join(lines) + "\n"
+
+
+def _missing_lines(
+    entries: dict[str, Entry], planned: Counter[str], methods: dict[str, Method]
+) -> list[str]:
+    """Say which cells have no result, and why, methods of one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for name in methods:
+        entry = entries.get(name, Entry(name, (), ()))
+        for record in entry.others:
+            reasons.setdefault(f"{record['status']} ({record['reason']})", []).append(name)
+        n_left = planned[name] - len(entry.finished) - len(entry.others)
+        if n_left > 0:
+            reasons.setdefault("not run", []).append(name)
+        elif not (planned[name] or entry.finished or entry.others):
+            reasons.setdefault("not run, not in this tier", []).append(name)
+    return [
+        f"- {reason}: " + ", ".join(_counted(name, count) for name, count in Counter(names).items())
+        for reason, names in reasons.items()
+    ]
+
+
+def _runs(entry: Entry, planned: int) -> str:
+    n_finished = len(entry.finished)
+    return str(n_finished) if n_finished >= planned else f"{n_finished} of {planned}"
+
+
+def _counted(name: str, count: int) -> str:
+    return name if count == 1 else f"{name} ({count} seeds)"
 
 
 def _row(cells: Iterable[str]) -> str:
