@@ -28,7 +28,7 @@ from quality_parts.scores import score
 
 __all__ = ["SETUP_LIMIT", "Worker"]
 
-SETUP_LIMIT = 600.0
+SETUP_LIMIT = 900.0
 """Seconds for imports, compilation and the loading of a set, features to be extracted apart."""
 
 GRACE = 0.5

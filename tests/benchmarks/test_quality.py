@@ -97,7 +97,7 @@ def test_a_cell_is_run_in_its_process():
 def test_what_goes_wrong_becomes_a_record(method, status, reason):
     worker = Worker(method, n_samples=100)
     try:
-        answer = worker.run(DIGITS, 0, 1)
+        answer = worker.run(DIGITS, 0, 1 if status == "timeout" else 60)
     finally:
         worker.close()
     assert answer["status"] == status
