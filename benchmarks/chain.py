@@ -39,7 +39,7 @@ PRETEXT = {
     "cifar10": {"image_size": 32, "n_epochs": 60},
 }
 NETWORK = {"stem": "cifar", "depth": 18, "width": 16}
-START = {"random": {"starts": ("random",), "priors": ("balanced",), "n_heads": 1}, "frozen": {}}
+START = {"random": {"starts": ("random",), "class_prior": "uniform", "n_heads": 1}, "frozen": {}}
 
 
 def load(name: str) -> tuple:

@@ -89,6 +89,9 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
     history_ : list of dict
         Loss of each head and pass, then of self-labelling, told apart by ``"stage"``; last, whether
         the self-labelled head was accepted, and the reason.
+    selection_report_ : list of dict
+        For each head on frozen features, in the order of `heads_`: start, prior, the label-free
+        criteria that it was compared by, their sum as ``"score"``, and whether it was chosen.
     n_iter_ : int
         Passes that the heads were trained for.
     feature_extractor_, feature_scaler_ : transformer
@@ -262,6 +265,7 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
             result = trainer.train(Z, graph, self.n_clusters, **surroundings)
             Z = self._features_of_heads(result, images, Z)
         self.heads_, self.best_head_ = result.heads, int(result.best_head)
+        self.selection_report_ = list(getattr(result, "report", []))
         self.history_ = [{"stage": "clustering", **entry} for entry in result.history]
         self.n_iter_ = int(result.n_iter)
         if self.self_label_trainer != "skip":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
@@ -18,12 +20,13 @@ def learnability(
     labels: NDArray[np.integer],
     features: NDArray[np.floating],
     *,
+    classifier: Any = None,
     spaces: Sequence[int] | None = None,
     n_folds: int = 10,
     max_samples: int | None = 3000,
     random_state: int | np.random.RandomState | None = None,
 ) -> float:
-    """Cross-validated accuracy of a logistic regression on labels that a clustering gave.
+    """Cross-validated accuracy of a classifier on labels that a clustering gave.
 
     TURTLE chooses among its runs by this: labels that follow the classes are learned from few
     samples. A single cluster is learned perfectly, so compare only clusterings into as many
@@ -35,6 +38,8 @@ def learnability(
         Clusters.
     features : ndarray of shape (n_samples, n_features)
         On one scale, as `FeatureScaler` gives them.
+    classifier : classifier or None, default=None
+        Fitted anew in each fold; None is a logistic regression, as in TURTLE.
     spaces : sequence of int or None, default=None
         Widths of feature spaces that stand side by side in the columns; the accuracy is that in
         each, averaged. None is one space.
@@ -81,19 +86,29 @@ def learnability(
     splits = list(folds.split(features))
     ends = np.cumsum(spaces if spaces is not None else [features.shape[1]])
     parts = np.split(features, ends[:-1], axis=1)
-    return float(np.mean([_accuracy(part, labels, splits) for part in parts]))
+    if classifier is None:
+        classifier = LogisticRegression(max_iter=300)
+    return float(np.mean([_accuracy(classifier, part, labels, splits) for part in parts]))
 
 
 def _accuracy(
-    features: NDArray[np.floating], labels: NDArray[np.integer], splits: list[Any]
+    classifier: Any,
+    features: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    splits: list[Any],
 ) -> float:
     """Share of samples whose label is predicted from the other folds."""
     n_right = 0
     for train, test in splits:
-        if (labels[train] == labels[train[0]]).all():  # nothing to tell apart
+        n_classes = len(np.unique(labels[train]))
+        if n_classes == 1:  # nothing to tell apart
             predicted = np.full(len(test), labels[train[0]])
+        elif n_classes == len(train):  # nothing to learn from
+            continue
         else:
-            model = LogisticRegression(max_iter=300).fit(features[train], labels[train])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of classes with a single sample
+                model = clone(classifier).fit(features[train], labels[train])
             predicted = model.predict(features[test])
         n_right += int((predicted == labels[test]).sum())
     return n_right / len(labels)

@@ -10,23 +10,32 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skscan.graph import symmetric_affinity
+from skscan.learnability import learnability
 from skscan.networks.heads import Heads
 
 __all__ = [
     "ScanLossValues",
-    "agreement_of_criteria",
+    "criteria_of_heads",
     "head_with_best_evidence",
     "modularity",
     "neighbor_information",
     "scan_losses_of_heads",
     "scan_selection_loss",
     "scan_terms_of_heads",
+    "scores_of_heads",
     "silhouette_to_centers",
     "size_evenness",
 ]
 
 EVEN_SIZES = 0.98
 """Cluster sizes count as even when their entropy is at least this share of its largest value."""
+
+CRITERIA = ("modularity", "information", "learnability", "silhouette")
+"""What heads are compared by, each with the same weight."""
+
+LEARNABILITY_SAMPLES = 4000
+LEARNABILITY_PER_CLUSTER = 20
+LEARNABILITY_SHRINKAGE = 0.1
 
 SELECTION_NEIGHBORS = 6
 """Entries of the neighbor table (self and five more) that the SCAN loss of a head is taken over."""
@@ -151,48 +160,6 @@ def size_evenness(labels: NDArray[np.integer], n_clusters: int) -> float:
     return _entropy(sizes / sizes.sum()) / float(np.log(n_clusters))
 
 
-def agreement_of_criteria(
-    partitions: Sequence[NDArray[np.integer]],
-    scan_losses: Sequence[float],
-    table: NDArray[np.integer],
-    features: NDArray[np.float32],
-    embedding: NDArray[np.floating],
-) -> NDArray[np.floating]:
-    """Score partitions by the ranks that several criteria give them, added up.
-
-    Modularity, neighbor information and, with half the weight, the SCAN loss look at the graph of
-    the nearest neighbors; silhouettes at distances among the features and, with half the weight,
-    among the eigenvectors of the graph. Each criterion fails on some sets; their sum fails on few.
-
-    Parameters
-    ----------
-    partitions : sequence of int ndarrays of shape (n_samples,)
-    scan_losses : sequence of float
-        SCAN loss, with entropy weight 1, of the head that made each partition.
-    table : int ndarray of shape (n_samples, width)
-        Neighbors, nearest first.
-    features : ndarray of shape (n_samples, n_features)
-    embedding : ndarray of shape (n_samples, n_vectors)
-        Leading eigenvectors of the neighbor graph, rows scaled to length 1.
-
-    Returns
-    -------
-    scores : ndarray of shape (n_partitions,)
-        Larger is better.
-    """
-    from scipy.stats import rankdata
-
-    nearest, near = symmetric_affinity(table, 3), symmetric_affinity(table, 5)
-    weighted_criteria = [
-        (1.0, [modularity(labels, nearest) for labels in partitions]),
-        (1.0, [neighbor_information(labels, near) for labels in partitions]),
-        (0.5, [-loss for loss in scan_losses]),
-        (1.0, [silhouette_to_centers(labels, features) for labels in partitions]),
-        (0.5, [silhouette_to_centers(labels, embedding) for labels in partitions]),
-    ]
-    return np.sum([weight * rankdata(values) for weight, values in weighted_criteria], axis=0)
-
-
 def scan_terms_of_heads(
     heads: Heads, features: NDArray[np.float32], table: NDArray[np.integer]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
@@ -214,32 +181,112 @@ def scan_losses_of_heads(
     return consistency - entropy
 
 
-def head_with_best_evidence(
+def criteria_of_heads(
     heads: Heads,
-    priors: Sequence[str],
     features: NDArray[np.float32],
     table: NDArray[np.integer],
-    embedding: NDArray[np.floating],
-    entropy_weight: float,
-) -> int:
-    """Decide whether classes are balanced, then return the best head of that kind.
-
-    The balanced prior is strong help where it is true and does harm where it is not. Whether it is
-    true shows in heads that estimate the sizes: classes count as balanced if one of these, in the
-    better half by `agreement_of_criteria`, ends with nearly even clusters. Then the balanced head
-    with the lowest SCAN loss is taken, else the best of the others by `agreement_of_criteria`.
-    Heads that leave clusters empty are set aside as long as others use more.
+    random_state: int,
+) -> dict[str, NDArray]:
+    """Judge each head by what needs no labels.
 
     Parameters
     ----------
     heads : Heads
-    priors : sequence of {"balanced", "lenient", "estimated"}
-        Prior that each head was trained with.
     features : ndarray of shape (n_samples, n_features)
     table : int ndarray of shape (n_samples, width)
         Neighbors, nearest first.
-    embedding : ndarray of shape (n_samples, n_vectors)
-        Leading eigenvectors of the neighbor graph, rows scaled to length 1.
+    random_state : int
+        Seed of the subset and the folds of the learnability, the same for all heads.
+
+    Returns
+    -------
+    criteria : dict of str to ndarray of shape (n_heads,)
+        clusters_used; evenness of their sizes (`size_evenness`); consistency and entropy of the
+        SCAN loss, each sample with itself and five neighbors; modularity among the 3 nearest
+        neighbors, and wide_modularity among all; information of neighbors; learnability, by a
+        linear discriminant analysis in two folds; silhouette to the centers. Larger is better, but
+        for consistency.
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    nearest, all_near = symmetric_affinity(table, 3), symmetric_affinity(table)
+    consistency, entropy = scan_terms_of_heads(heads, features, table)
+    classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=LEARNABILITY_SHRINKAGE)
+    n_samples = len(features)
+    names = ("clusters_used", "evenness", "wide_modularity", *CRITERIA)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for head in range(len(heads)):
+        labels = heads.predict(features, head)
+        found["clusters_used"].append(len(np.unique(labels)))
+        found["evenness"].append(size_evenness(labels, heads.n_clusters))
+        found["modularity"].append(modularity(labels, nearest))
+        found["wide_modularity"].append(modularity(labels, all_near))
+        found["information"].append(neighbor_information(labels, all_near))
+        found["silhouette"].append(silhouette_to_centers(labels, features))
+        found["learnability"].append(
+            learnability(
+                labels,
+                features,
+                classifier=classifier,
+                n_folds=2,
+                max_samples=max(LEARNABILITY_SAMPLES, LEARNABILITY_PER_CLUSTER * heads.n_clusters),
+                random_state=random_state,
+            )
+            if n_samples > 3
+            else 1.0
+        )
+    return {
+        "consistency": consistency,
+        "entropy": entropy,
+        **{name: np.array(values) for name, values in found.items()},
+    }
+
+
+def scores_of_heads(criteria: dict[str, NDArray]) -> NDArray[np.floating]:
+    """Add up the criteria, each as standard scores among the heads.
+
+    Modularity and information look at the graph, the silhouette at distances, the learnability at
+    whether clusters can be told apart by planes. Each fails on some sets; their sum fails on few.
+
+    Parameters
+    ----------
+    criteria : dict of str to ndarray of shape (n_heads,)
+        From `criteria_of_heads`.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_heads,)
+        Larger is better. Heads that leave clusters empty which others use have ``-inf``.
+    """
+    used = criteria["clusters_used"]
+    full = used == used.max()
+    scores = np.full(len(used), -np.inf)
+    scores[full] = sum(_standardised(criteria[name][full]) for name in CRITERIA)
+    return scores
+
+
+def head_with_best_evidence(
+    criteria: dict[str, NDArray], priors: Sequence[str], entropy_weight: float
+) -> int:
+    """Decide whether classes are balanced, then return the best head.
+
+    The balanced prior is strong help where it is true and does harm where it is not. Whether it is
+    true shows in heads that estimate the sizes: classes count as balanced if one of these, in the
+    better half by `scores_of_heads`, ends with nearly even clusters. Then the balanced head with
+    the lowest SCAN loss is taken.
+
+    Where neighbors are poor, estimated sizes drift apart by themselves. So they are not trusted if
+    lenient heads, which need not be even, stay nearly even, and no head with estimated sizes has
+    the largest modularity among all mined neighbors. Of the heads that remain the best by
+    `scores_of_heads` is taken. Heads that leave clusters empty are set aside as long as others use
+    more.
+
+    Parameters
+    ----------
+    criteria : dict of str to ndarray of shape (n_heads,)
+        From `criteria_of_heads`.
+    priors : sequence of str
+        Prior that each head was trained with: "balanced", "lenient", "estimated" or another.
     entropy_weight : float
         Weight of the entropy term in training.
 
@@ -247,27 +294,30 @@ def head_with_best_evidence(
     -------
     head : int
     """
-    partitions = [heads.predict(features, head) for head in range(len(heads))]
-    consistency, entropy = scan_terms_of_heads(heads, features, table)
-    losses = consistency - entropy
-    n_used = np.array([len(np.unique(labels)) for labels in partitions])
-    full = np.flatnonzero(n_used == n_used.max())
-    kinds = np.asarray(priors)[full]
-
-    def best_first(candidates: NDArray[np.integer]) -> NDArray[np.integer]:
-        considered = [partitions[head] for head in candidates]
-        scores = agreement_of_criteria(considered, losses[candidates], table, features, embedding)
-        return candidates[np.argsort(-scores, kind="stable")]
-
-    balanced, estimated = full[kinds == "balanced"], full[kinds == "estimated"]
+    scores = scores_of_heads(criteria)
+    full, kinds = np.isfinite(scores), np.asarray(priors)
+    balanced = np.flatnonzero(full & (kinds == "balanced"))
+    estimated = np.flatnonzero(full & (kinds == "estimated"))
     if len(balanced) and len(estimated):
-        credible = best_first(estimated)[: max(len(estimated) // 2, 1)]
-        evenness = [size_evenness(partitions[head], heads.n_clusters) for head in credible]
-        if max(evenness) >= EVEN_SIZES:
-            as_trained = consistency[balanced] - entropy_weight * entropy[balanced]
-            return int(balanced[np.argmin(as_trained)])
-    others = full[kinds != "balanced"]
-    return int(best_first(others if len(others) else full)[0])
+        best_first = estimated[np.argsort(-scores[estimated], kind="stable")]
+        credible = best_first[: max(len(estimated) // 2, 1)]
+        if criteria["evenness"][credible].max() >= EVEN_SIZES:
+            as_trained = criteria["consistency"] - entropy_weight * criteria["entropy"]
+            return int(balanced[np.argmin(as_trained[balanced])])
+    lenient = np.flatnonzero(full & (kinds == "lenient"))
+    if len(lenient) and len(estimated):
+        others = np.flatnonzero(full & (kinds != "estimated"))
+        best_of_each = [criteria["wide_modularity"][group].max() for group in (others, estimated)]
+        stay_even = np.median(criteria["evenness"][lenient]) >= EVEN_SIZES
+        if stay_even and best_of_each[0] > best_of_each[1]:
+            only_others = {name: values[others] for name, values in criteria.items()}
+            return int(others[np.argmax(scores_of_heads(only_others))])
+    return int(np.argmax(scores))
+
+
+def _standardised(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    spread = values.std()
+    return (values - values.mean()) / (spread if spread > 0 else 1.0)
 
 
 def _entropy(shares: NDArray[np.floating]) -> float:

@@ -8,12 +8,14 @@ import pytest
 from skscan.graph import symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import (
-    agreement_of_criteria,
+    CRITERIA,
+    criteria_of_heads,
     head_with_best_evidence,
     modularity,
     neighbor_information,
     scan_losses_of_heads,
     scan_selection_loss,
+    scores_of_heads,
     silhouette_to_centers,
     size_evenness,
 )
@@ -91,20 +93,6 @@ def test_a_graph_without_edges_is_judged_without_a_warning():
     assert neighbor_information(labels, empty) == 0
 
 
-def test_the_criteria_agree_on_the_true_groups():
-    random_state = np.random.RandomState(0)
-    truth = np.repeat([0, 1, 2], [100, 30, 20])
-    features = np.eye(3)[truth] * 10 + random_state.standard_normal((150, 3))
-    features = features.astype(np.float32)
-    distances = np.linalg.norm(features[:, None] - features[None], axis=2)
-    table = distances.argsort(axis=1)[:, :11]
-    wrong = truth.copy()
-    wrong[:50] = 1
-    partitions = [random_state.randint(3, size=150), wrong, truth]
-    scores = agreement_of_criteria(partitions, [0, -1, -2], table, features, features)
-    assert list(scores.argsort()) == [0, 1, 2]
-
-
 def blobs(sizes):
     truth = np.repeat(np.arange(len(sizes)), sizes)
     noise = np.random.RandomState(0).standard_normal((len(truth), 3))
@@ -118,21 +106,25 @@ def sharp_heads(*centers):
     return LinearHeads(weights, -0.5 * np.square(weights).sum(axis=2))
 
 
+def chosen_head(heads, priors, features, table):
+    return head_with_best_evidence(criteria_of_heads(heads, features, table, 0), priors, 5.0)
+
+
 def test_a_balanced_head_is_taken_when_the_estimated_sizes_are_even():
     _, features, table = blobs([50, 50, 50])
     true_centers = 6 * np.eye(3)
     heads = sharp_heads(true_centers + 0.5, true_centers, true_centers)
     priors = ["balanced", "lenient", "estimated"]
-    assert head_with_best_evidence(heads, priors, features, table, features, 5.0) == 0
+    assert chosen_head(heads, priors, features, table) == 0
 
 
 def test_a_balanced_head_is_not_taken_when_the_estimated_sizes_are_uneven():
     _, features, table = blobs([120, 20, 10])
     true_centers = 6 * np.eye(3)
     wrong_centers = np.array([[7.0, 0, 0], [5.0, 0, 0], [0, 3.0, 3.0]])
-    heads = sharp_heads(true_centers, wrong_centers, true_centers)
+    heads = sharp_heads(wrong_centers, wrong_centers, true_centers)
     priors = ["balanced", "lenient", "estimated"]
-    assert head_with_best_evidence(heads, priors, features, table, features, 5.0) == 2
+    assert chosen_head(heads, priors, features, table) == 2
 
 
 def test_heads_with_empty_clusters_are_set_aside():
@@ -140,8 +132,28 @@ def test_heads_with_empty_clusters_are_set_aside():
     empty = np.array([[6.0, 0, 0], [0, 3.0, 3.0], [-60.0, -60, -60]])
     full = 6 * np.eye(3) + 1
     heads = sharp_heads(empty, full)
-    chosen = head_with_best_evidence(heads, ["estimated"] * 2, features, table, features, 5.0)
+    chosen = chosen_head(heads, ["estimated"] * 2, features, table)
     assert chosen == 1
+
+
+def test_the_criteria_agree_on_the_true_groups():
+    truth, features, table = blobs([100, 30, 20])
+    true_centers, random_state = 6 * np.eye(3), np.random.RandomState(0)
+    merged = np.array([[6.0, 0, 0], [0, 3.0, 3.0], [7.0, 0, 0]])
+    heads = sharp_heads(random_state.standard_normal((3, 3)), merged, true_centers)
+    criteria = criteria_of_heads(heads, features, table, 0)
+    assert (heads.predict(features, 2) == truth).mean() > 0.99
+    assert int(np.argmax(scores_of_heads(criteria))) == 2
+    assert all(np.isfinite(criteria[name]).all() for name in CRITERIA)
+
+
+@pytest.mark.parametrize("n_samples", [2, 3, 5])
+def test_few_samples_can_be_judged(n_samples):
+    features = np.arange(3.0 * n_samples, dtype=np.float32).reshape(n_samples, 3)
+    heads = sharp_heads(features[:2], features[[1, 0]])
+    table = np.tile(np.arange(n_samples), (n_samples, 1))
+    criteria = criteria_of_heads(heads, features, table, 0)
+    assert np.isfinite(np.concatenate(list(criteria.values()))).all()
 
 
 def test_sharp_true_heads_have_the_lowest_scan_loss():

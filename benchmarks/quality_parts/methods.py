@@ -176,7 +176,7 @@ METHODS: dict[str, Method] = {
         partial(
             skscan_clusterer,
             starts=("random",),
-            priors=("balanced",),
+            class_prior="uniform",
             n_heads=10,
             n_epochs=50,
             batch_size=128,

@@ -252,7 +252,7 @@ def train_clusters(
         scope="network",
         n_heads=stage.n_heads,
         starts=("random",),
-        priors=("balanced",),
+        class_prior="uniform",
         entropy_weight=stage.entropy_weight,
         n_epochs=stage.n_epochs,
         batch_size=stage.batch_size,

@@ -7,14 +7,14 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.networks.heads import LinearHeads
-from skscan.training.head_clustering import PRIORS, train_heads
+from skscan.training.head_clustering import CLASS_PRIORS, train_heads
 from skscan.training.network_settings import NetworkTraining, check_scope
 from skscan.training.results import ClusterTrainingResult
 from skscan.training.starts import START_KINDS
@@ -65,7 +65,8 @@ class ClusterTrainer(BaseEstimator):
         `ScanObjective`, `TemiObjective` or `TurtleObjective`. Heads of all objectives are chosen
         among in the same way.
     n_heads : int, default=24
-        Number of heads. The first start is combined with each prior, then the second, and so on.
+        Number of heads. The first start is combined with each way of expecting sizes, then the
+        second, and so on.
         In the network all train together with ``starts=("random",)``: the paper has 1 for small
         images, 10 for ImageNet.
     starts : sequence of str, default=("best-k-means", "cut", "fine-cut", "k-means", ...)
@@ -75,13 +76,16 @@ class ClusterTrainer(BaseEstimator):
         ``"pivoted-fine-cut"``) and ``"random"``. In the network ``("random",)`` is the paper's
         start: heads with random weights. Other objectives than SCAN's start from partitions only
         if their `start` says so.
-    priors : sequence of {"balanced", "lenient", "estimated"}, \
-            default=("balanced", "lenient", "estimated")
-        SCAN only. What heads expect of the sizes of clusters. ``"balanced"`` is the paper's
-        entropy term, which wants clusters of equal size; ``"lenient"`` gives it a fifth of the
-        weight; ``"estimated"`` replaces equal sizes by those of the start and then follows the
-        predictions. A network that begins with a head on frozen features is drawn to equal sizes
-        if that head was, else to the sizes that it has found.
+    class_prior : {"auto", "uniform", "estimate"} or array-like of shape (n_clusters,), \
+            default="auto"
+        SCAN only. How large clusters are expected to be. ``"uniform"`` is the paper's entropy term,
+        which wants clusters of equal size. ``"estimate"`` takes the sizes of the start and then
+        follows the predictions, with a fifth of the weight. An array gives the shares of the
+        classes, in any order: the largest belongs to the cluster that is largest at the start.
+        ``"auto"`` trains every third head in the first way, every third with a fifth of that
+        weight, every third in the second way, and leaves it to the selection. A network that
+        begins with a head on frozen features is drawn to equal or given sizes if that head was,
+        else to the sizes that it has found.
     entropy_weight : float, default=5.0
         SCAN only. Weight of the entropy term of the loss.
     n_epochs : int or "auto", default="auto"
@@ -98,11 +102,13 @@ class ClusterTrainer(BaseEstimator):
         How the head on frozen features is chosen. ``"scan_loss"`` is the paper's rule: the lowest
         SCAN loss with entropy weight 1 over all samples and their nearest neighbors.
         ``"evidence"`` asks first whether clusters are even: if a credible head with estimated
-        prior ends with sizes whose entropy is at least 0.98 of the largest, the balanced head with
-        the lowest SCAN loss is kept. If not, the other heads are compared by several criteria of
-        the neighbor graph and of the distances. Epochs of a network, and heads that start at
-        random in it, are compared by the SCAN loss; with ``"evidence"`` only among those that use
-        the most clusters.
+        sizes ends with sizes whose entropy is at least 0.98 of the largest, the balanced head with
+        the lowest SCAN loss is kept. If not, heads are compared by modularity and information of
+        the neighbor graph, learnability and silhouette, as standard scores added up; those with
+        estimated sizes are left out where lenient ones stay even and have the larger modularity.
+        See `SCANClusterer.selection_report_` for these figures. Epochs of a
+        network, and heads that start at random in it, are compared by the SCAN loss; with
+        ``"evidence"`` only among those that use the most clusters.
     network : NetworkTraining or None, default=None
         Network only. What of it is trained, augmentation, optimiser, precision, checkpoints; None
         is the paper's.
@@ -135,7 +141,7 @@ class ClusterTrainer(BaseEstimator):
         "objective": [StrOptions({"scan", "temi", "turtle"}), HasMethods("fit")],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
         "starts": [list, tuple],
-        "priors": [list, tuple],
+        "class_prior": [StrOptions(set(CLASS_PRIORS)), "array-like"],
         "entropy_weight": [Interval(Real, 0, None, closed="left")],
         "n_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -151,7 +157,7 @@ class ClusterTrainer(BaseEstimator):
         objective: Any = "scan",
         n_heads: int = 24,
         starts: Sequence[str] = DEFAULT_STARTS,
-        priors: Sequence[str] = ("balanced", "lenient", "estimated"),
+        class_prior: str | ArrayLike = "auto",
         entropy_weight: float = 5.0,
         n_epochs: int | str = "auto",
         batch_size: int | str = "auto",
@@ -163,7 +169,7 @@ class ClusterTrainer(BaseEstimator):
         self.objective = objective
         self.n_heads = n_heads
         self.starts = starts
-        self.priors = priors
+        self.class_prior = class_prior
         self.entropy_weight = entropy_weight
         self.n_epochs = n_epochs
         self.batch_size = batch_size
@@ -227,7 +233,7 @@ class ClusterTrainer(BaseEstimator):
         """
         self._validate_params()
         _check_names("starts", self.starts, START_KINDS)
-        _check_names("priors", self.priors, PRIORS)
+        self._check_class_prior(n_clusters)
         check_scope(self, _ONLY_NETWORK, _ONLY_HEADS)
         if n_clusters == 1:
             return ClusterTrainingResult(_single_cluster(features.shape[1]), best_head=0)
@@ -240,6 +246,16 @@ class ClusterTrainer(BaseEstimator):
         given = (images, extractor, validation_images)
         with limit_threads(n_jobs):
             return train_network(self, *arguments, *given, random_state, device, n_jobs, verbose)
+
+    def _check_class_prior(self, n_clusters: int) -> None:
+        if isinstance(self.class_prior, str):
+            return
+        shares = np.asarray(self.class_prior)
+        if shares.shape != (n_clusters,) or shares.dtype.kind not in "iuf" or shares.min() <= 0:
+            raise ValueError(
+                f"class_prior={self.class_prior!r} must be one of {', '.join(CLASS_PRIORS)}, or a "
+                f"positive share for each of the n_clusters={n_clusters} clusters."
+            )
 
 
 def _check_names(argument: str, names: Sequence[str], allowed: dict[str, Any]) -> None:

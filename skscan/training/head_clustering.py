@@ -12,22 +12,24 @@ from scipy import sparse
 from skscan._progress import progress
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
-from skscan.selection import head_with_best_evidence, scan_losses_of_heads
+from skscan.selection import criteria_of_heads, head_with_best_evidence, scores_of_heads
 from skscan.spaces import check_widths
 from skscan.training.head_problem import FittedHeads, HeadProblem
 from skscan.training.results import ClusterTrainingResult
-from skscan.training.spectral import unit_rows
 from skscan.training.starts import Start, StartMaker
 
 if TYPE_CHECKING:
     from skscan.training.clustering import ClusterTrainer
 
 __all__ = [
+    "CLASS_PRIORS",
     "PRIORS",
     "SAMPLES_PER_CLUSTER",
     "fit_linear_scan_heads",
+    "given_sizes",
     "make_starts",
     "plan_of_heads",
+    "prior_names",
     "priors_of_heads",
     "train_heads",
 ]
@@ -58,17 +60,20 @@ class Prior(NamedTuple):
     from_start: bool
     """Whether the expected sizes begin as those of the start instead of equal."""
 
-    @property
-    def even(self) -> bool:
-        """Whether it insists on clusters of equal size."""
-        return self.weight == 1.0 and not self.from_start
-
 
 PRIORS = {
     "balanced": Prior(weight=1.0, rate=0.0, from_start=False),
+    "given": Prior(weight=1.0, rate=0.0, from_start=False),
     "lenient": Prior(weight=0.2, rate=0.0, from_start=False),
     "estimated": Prior(weight=0.2, rate=0.05, from_start=True),
 }
+
+CLASS_PRIORS = {
+    "auto": ("balanced", "lenient", "estimated"),
+    "uniform": ("balanced",),
+    "estimate": ("estimated",),
+}
+"""Priors of the heads, in turn, for each name of a class prior."""
 
 
 def train_heads(
@@ -112,18 +117,31 @@ def train_heads(
     maker = StartMaker(scaled, symmetric_affinity(table), n_clusters, random_state)
     problem = HeadProblem(scaled, table, n_clusters, widths, maker, random_state, device, verbose)
     heads, plan, history, n_epochs = objective.fit(trainer, problem)
+    criteria = criteria_of_heads(heads, scaled, table, random_state.randint(2**31 - 1))
     if trainer.selection == "scan_loss":
-        best = int(scan_losses_of_heads(heads, scaled, table).argmin())
+        best = int(np.argmin(criteria["consistency"] - criteria["entropy"]))
     else:
-        best = head_with_best_evidence(
-            heads,
-            [prior for _, prior in plan],
-            scaled,
-            table,
-            unit_rows(maker.embedding),
-            trainer.entropy_weight,
-        )
-    return ClusterTrainingResult(heads.for_scale(scale), best, history, n_epochs)
+        priors = [prior for _, prior in plan]
+        best = head_with_best_evidence(criteria, priors, trainer.entropy_weight)
+    report = _report(criteria, plan, best)
+    return ClusterTrainingResult(heads.for_scale(scale), best, history, n_epochs, report=report)
+
+
+def _report(
+    criteria: dict[str, NDArray], plan: list[tuple[str, str]], best: int
+) -> list[dict[str, Any]]:
+    """Tell what is known of each head without labels, and which one is taken."""
+    columns = {**criteria, "score": scores_of_heads(criteria)}
+    return [
+        {
+            "head": head,
+            "start": start,
+            "prior": prior,
+            **{name: values[head].item() for name, values in columns.items()},
+            "chosen": head == best,
+        }
+        for head, (start, prior) in enumerate(plan)
+    ]
 
 
 def fit_linear_scan_heads(trainer: ClusterTrainer, problem: HeadProblem) -> FittedHeads:
@@ -159,15 +177,45 @@ def make_starts(
     trainer: ClusterTrainer, problem: HeadProblem, plan: list[tuple[str, str]]
 ) -> list[Start]:
     """Compute the start of each head; heads that differ in their prior only share one."""
-    starts = problem.maker.make([kind for kind, _ in plan[:: len(trainer.priors)]])
-    return [starts[head // len(trainer.priors)] for head in range(trainer.n_heads)]
+    n_priors = len(prior_names(trainer))
+    starts = problem.maker.make([kind for kind, _ in plan[::n_priors]])
+    return [starts[head // n_priors] for head in range(trainer.n_heads)]
+
+
+def prior_names(trainer: ClusterTrainer) -> tuple[str, ...]:
+    """Names of the priors that heads are trained with in turn."""
+    if isinstance(trainer.class_prior, str):
+        return CLASS_PRIORS[trainer.class_prior]
+    return ("given",)
+
+
+def given_sizes(trainer: ClusterTrainer, counts: NDArray) -> NDArray[np.floating]:
+    """Deal the sizes of a given class prior out: the largest to the largest cluster.
+
+    Parameters
+    ----------
+    trainer : ClusterTrainer
+        With an array as `class_prior`.
+    counts : ndarray of shape (n_clusters,)
+        How large the clusters are now.
+
+    Returns
+    -------
+    sizes : ndarray of shape (n_clusters,)
+        As shares.
+    """
+    shares = np.sort(np.asarray(trainer.class_prior, dtype=np.float64))[::-1]
+    sizes = np.empty_like(shares)
+    sizes[np.argsort(-counts, kind="stable")] = shares / shares.sum()
+    return sizes
 
 
 def plan_of_heads(trainer: ClusterTrainer) -> list[tuple[str, str]]:
     """Start and prior of each head."""
-    n_starts, n_priors = len(trainer.starts), len(trainer.priors)
+    priors = prior_names(trainer)
+    n_starts, n_priors = len(trainer.starts), len(priors)
     return [
-        (trainer.starts[head // n_priors % n_starts], trainer.priors[head % n_priors])
+        (trainer.starts[head // n_priors % n_starts], priors[head % n_priors])
         for head in range(trainer.n_heads)
     ]
 
@@ -265,8 +313,10 @@ def priors_of_heads(
     rate = np.array([prior.rate for prior in priors])
     sizes = np.full((len(names), n_clusters), 1 / n_clusters)
     for head, prior in enumerate(priors):
-        if prior.from_start:
-            counts = np.bincount(labels[:, head], minlength=n_clusters)
+        counts = np.bincount(labels[:, head], minlength=n_clusters)
+        if names[head] == "given":
+            sizes[head] = given_sizes(trainer, counts)
+        elif prior.from_start:
             sizes[head] = np.maximum(counts / counts.sum(), 0.01 / n_clusters)
     return weight, sizes / sizes.sum(axis=1, keepdims=True), rate
 

@@ -25,7 +25,9 @@ from skscan.training.augmentations import Augmentation, CenterCrop
 from skscan.training.head_clustering import (
     PRIORS,
     SAMPLES_PER_CLUSTER,
+    given_sizes,
     plan_of_heads,
+    prior_names,
     train_heads,
 )
 from skscan.training.loop import Draws, Pass, Task, TrainingLoop
@@ -313,7 +315,8 @@ def _random_start(
     trainer: ClusterTrainer, network: TrainedNetwork, n_clusters: int, seed: int
 ) -> tuple[LinearHeads, HeadPriors]:
     """Begin with heads as torch begins with linear layers."""
-    names = [trainer.priors[head % len(trainer.priors)] for head in range(trainer.n_heads)]
+    ways = prior_names(trainer)
+    names = [ways[head % len(ways)] for head in range(trainer.n_heads)]
     n_features = network.n_features()
     bound = 1 / math.sqrt(n_features)
     rng = np.random.default_rng(seed)
@@ -321,9 +324,12 @@ def _random_start(
     weights = rng.uniform(-bound, bound, shape).astype(np.float32)
     biases = rng.uniform(-bound, bound, shape[:2]).astype(np.float32)
     priors = [PRIORS[name] for name in names]
+    sizes = np.full(shape[:2], 1 / n_clusters)
+    if ways == ("given",):
+        sizes[:] = given_sizes(trainer, np.zeros(n_clusters))
     return LinearHeads(weights, biases), HeadPriors(
         [trainer.entropy_weight * prior.weight for prior in priors],
-        np.full(shape[:2], 1 / n_clusters),
+        sizes,
         [prior.rate for prior in priors],
     )
 
@@ -349,8 +355,10 @@ def _start_on_frozen_features(
     head = result.heads.select(result.best_head)
     _, prior = plan_of_heads(on_frozen)[result.best_head]
     sizes = head.predict_proba(features).mean(axis=0, keepdims=True)
-    if PRIORS[prior].even:
+    if prior == "balanced":
         sizes = np.full_like(sizes, 1 / n_clusters)
+    elif prior == "given":
+        sizes = given_sizes(trainer, sizes[0])[None]
     return head, HeadPriors([trainer.entropy_weight], sizes, [0.0]), result.history
 
 

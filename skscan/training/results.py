@@ -31,6 +31,9 @@ class ClusterTrainingResult:
         Passes over the data.
     extractor : NetworkFeatureExtractor or None
         Of the features that the heads work on, when the network was trained too.
+    report : list of dict
+        For each head on frozen features the criteria that it was compared by, and whether it was
+        chosen.
     """
 
     heads: Any
@@ -38,6 +41,7 @@ class ClusterTrainingResult:
     history: list[dict[str, Any]] = field(default_factory=list)
     n_iter: int = 0
     extractor: NetworkFeatureExtractor | None = None
+    report: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

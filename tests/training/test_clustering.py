@@ -51,7 +51,7 @@ def test_uneven_digits_do_not_suffer_from_the_balanced_prior():
     kept = np.concatenate([np.flatnonzero(y == c)[: 170 if c < 2 else 50] for c in range(5)])
     features, graph = prepared(X[kept])
     chosen = train(features, graph, 5)
-    paper = train(features, graph, 5, priors=["balanced"], selection="scan_loss")
+    paper = train(features, graph, 5, class_prior="uniform", selection="scan_loss")
     accuracy = clustering_accuracy(y[kept], labels_of(chosen, features))
     assert accuracy > clustering_accuracy(y[kept], labels_of(paper, features)) + 0.05
 
@@ -94,7 +94,7 @@ def test_the_paper_selects_the_lowest_scan_loss(digits):
 
     features, graph, _ = digits
     result = train(
-        features, graph, 10, n_heads=4, priors=["balanced"], selection="scan_loss", n_epochs=10
+        features, graph, 10, n_heads=4, class_prior="uniform", selection="scan_loss", n_epochs=10
     )
     table = neighbor_table(graph)[:, :6]
     losses = [
@@ -169,7 +169,11 @@ def test_every_effort_is_a_trainer_with_few_parameters(effort):
         ({"entropy_weight": -1}, "entropy_weight"),
         ({"selection": "labels"}, "selection"),
         ({"starts": ["k-mean"]}, "starts got unknown name 'k-mean'; choose from k-means"),
-        ({"priors": []}, "priors got an empty sequence"),
+        (
+            {"class_prior": [0.5, 0.5]},
+            r"class_prior=\[0.5, 0.5\] must be one of",
+        ),
+        ({"class_prior": "even"}, "The 'class_prior' parameter of ClusterTrainer"),
     ],
 )
 def test_wrong_parameters_are_named_when_training_begins(digits, parameters, message):

@@ -74,7 +74,7 @@ def train(setting, n_clusters=3, seed=0, **parameters):
 
 
 def random_heads(**parameters):
-    return {"starts": ("random",), "priors": ("balanced",), **parameters}
+    return {"starts": ("random",), "class_prior": "uniform", **parameters}
 
 
 def test_losses_of_heads_are_those_of_each_alone():
