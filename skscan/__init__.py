@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from skscan.classifier import SCANClassifier as SCANClassifier
     from skscan.clusterer import SCANClusterer as SCANClusterer
     from skscan.extractors.default import DefaultFeatureExtractor as DefaultFeatureExtractor
     from skscan.extractors.joined import JoinedFeatureExtractor as JoinedFeatureExtractor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from skscan.scaling import FeatureScaler as FeatureScaler
     from skscan.spaces import FeatureSpacesScaler as FeatureSpacesScaler
     from skscan.training.clustering import ClusterTrainer as ClusterTrainer
+    from skscan.training.few_labels import LabelTrainer as LabelTrainer
     from skscan.training.network_settings import NetworkTraining as NetworkTraining
     from skscan.training.objectives import ScanObjective as ScanObjective
     from skscan.training.objectives import TemiObjective as TemiObjective
@@ -36,11 +38,13 @@ _PUBLIC_NAMES = {
     "FeatureScaler": "skscan.scaling",
     "FeatureSpacesScaler": "skscan.spaces",
     "JoinedFeatureExtractor": "skscan.extractors.joined",
+    "LabelTrainer": "skscan.training.few_labels",
     "MoCoFeatureExtractor": "skscan.extractors.moco",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
     "NetworkTraining": "skscan.training.network_settings",
     "PixelFeatureExtractor": "skscan.extractors.pixels",
+    "SCANClassifier": "skscan.classifier",
     "SCANClusterer": "skscan.clusterer",
     "ScanObjective": "skscan.training.objectives",
     "SelfLabelTrainer": "skscan.training.self_labeling",

@@ -29,7 +29,7 @@ from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
 from skscan.exceptions import SkippedImagesWarning, SkscanWarning
 from skscan.images import ImageCollection, SkippedImage, as_collection, is_feature_matrix
-from skscan.parts import PARTS, default_part, inherit_settings, with_spaces
+from skscan.parts import default_part, fill_parts, inherit_settings, with_spaces
 from skscan.prototypes import prototype_indices
 
 
@@ -180,14 +180,7 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
         self : SCANClusterer
             The estimator.
         """
-        own = {name: value for name, value in params.items() if "__" not in name}
-        nested = {name: value for name, value in params.items() if "__" in name}
-        super().set_params(**own)
-        for part in {name.split("__", 1)[0] for name in nested} & PARTS:
-            current = getattr(self, part)
-            if current is None or isinstance(current, (str, list, tuple)):
-                setattr(self, part, default_part(part, current, self.effort))
-        return super().set_params(**nested)
+        return super().set_params(**fill_parts(self, params))
 
     def fit(self, X: Any, y: Any = None) -> SCANClusterer:
         """Sort X into classes.

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-#: Parameters of SCANClusterer that hold a part.
+#: Parameters of SCANClusterer and SCANClassifier that hold a part.
 PARTS = frozenset(
     {
         "feature_extractor",
         "feature_scaler",
         "neighbor_miner",
         "cluster_trainer",
+        "label_trainer",
         "self_label_trainer",
     }
 )
@@ -61,6 +62,10 @@ def default_part(part: str, name: Any, effort: str) -> BaseEstimator:
         from skscan.training.clustering import ClusterTrainer
 
         return ClusterTrainer.for_effort(effort)
+    if part == "label_trainer":
+        from skscan.training.few_labels import LabelTrainer
+
+        return LabelTrainer()
     from skscan.training.self_labeling import SelfLabelTrainer
 
     return SelfLabelTrainer()
@@ -86,6 +91,31 @@ def with_spaces(scaler: Any, extractor: Any) -> Any:
     if widths is None or isinstance(scaler, FeatureSpacesScaler):
         return scaler
     return FeatureSpacesScaler(widths, scaler)
+
+
+def fill_parts(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Put parts there that nested parameters speak of, where there is None or a name.
+
+    Parameters
+    ----------
+    estimator : SCANClusterer or SCANClassifier
+        Changed in place: its own parameters are set first.
+    params : dict
+        As for `set_params`.
+
+    Returns
+    -------
+    nested : dict
+        The parameters of parts, which are still to be set.
+    """
+    own = {name: value for name, value in params.items() if "__" not in name}
+    nested = {name: value for name, value in params.items() if "__" in name}
+    BaseEstimator.set_params(estimator, **own)
+    for part in {name.split("__", 1)[0] for name in nested} & PARTS & set(vars(estimator)):
+        current = getattr(estimator, part)
+        if current is None or isinstance(current, (str, list, tuple)):
+            setattr(estimator, part, default_part(part, current, estimator.effort))
+    return nested
 
 
 def _extractor(name: str | Sequence[Any]) -> BaseEstimator:

@@ -15,10 +15,12 @@ PACKAGE = Path(skscan.__file__).parent
 LAYERS = [
     {"cli", "demo", "__main__"},
     {"report", "recipes"},
+    {"classifier"},
     {"clusterer", "_fitted", "persistence", "interop"},
     {"parts", "_features", "_gaps"},
     {"extractors", "training", "neighbors", "scaling", "spaces"},
-    {"selection", "learnability", "metrics", "evaluation", "graph", "prototypes"},
+    {"selection", "metrics", "evaluation", "label_spreading", "suggestion", "class_names"},
+    {"learnability", "graph", "prototypes", "constraints"},
     {"networks", "images"},
     {"exceptions", "_progress", "_device", "_files", "_threads"},
 ]

@@ -1,0 +1,95 @@
+"""Labels as users write them, and the codes that the training works with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+__all__ = ["encode_labels", "extend_names", "is_unknown", "unknown_label"]
+
+
+def encode_labels(y: Any) -> tuple[NDArray[np.int64], NDArray]:
+    """Turn labels into codes and names.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Numbers, strings or objects; -1 is unknown, in an array of strings ``"-1"``.
+
+    Returns
+    -------
+    codes : ndarray of shape (n_samples,), dtype int64
+        Position in `names`, -1 for unknown.
+    names : ndarray of shape (n_classes,)
+        The different labels, sorted.
+
+    Raises
+    ------
+    ValueError
+        If y has more than one column, is not finite, or holds no classes but measurements.
+    """
+    y = column_or_1d(y, warn=True)
+    y = check_array(y, dtype=None, ensure_2d=False, ensure_min_samples=0, input_name="y")
+    known = ~is_unknown(y)
+    codes = np.full(len(y), -1, dtype=np.int64)
+    if not known.any():
+        return codes, y[:0]
+    check_classification_targets(y[known])
+    try:
+        names, codes[known] = np.unique(y[known], return_inverse=True)
+    except TypeError as error:
+        raise ValueError(
+            "y mixes labels that cannot be sorted, such as strings and numbers; only -1 may stand "
+            f"for unknown among strings ({error})."
+        ) from error
+    return codes, names
+
+
+def is_unknown(y: NDArray) -> NDArray[np.bool_]:
+    """Return which labels stand for unknown."""
+    if y.dtype.kind in "OUST":
+        return np.array([isinstance(label, str) and label == "-1" for label in y.tolist()]) | (
+            np.array([not isinstance(label, str | bytes) and label == -1 for label in y.tolist()])
+        )
+    return np.zeros(len(y), dtype=bool) if y.dtype.kind == "b" else y == -1
+
+
+def unknown_label(names: NDArray) -> Any:
+    """Return what stands for unknown beside these names: ``"-1"`` beside strings, else -1."""
+    return "-1" if all(isinstance(name, str) for name in names.tolist()) else -1
+
+
+def extend_names(names: NDArray, n_extra: int) -> NDArray:
+    """Name classes beyond those with labels.
+
+    Parameters
+    ----------
+    names : ndarray of shape (n_classes,)
+    n_extra : int
+
+    Returns
+    -------
+    names : ndarray of shape (n_classes + n_extra,)
+        After numbers the next integers, from at least 0 on; after strings ``"new 1"``, ``"new 2"``
+        and so on, without those that are there already.
+    """
+    if n_extra == 0:
+        return names
+    if names.dtype.kind == "b":
+        raise ValueError(
+            "y holds booleans, beside which no further clusters can be named; give integers or "
+            "strings, or leave n_clusters at None."
+        )
+    if names.dtype.kind in "iuf":
+        start = max(int(np.floor(names.max())) + 1, 0)
+        return np.concatenate([names, np.arange(start, start + n_extra).astype(names.dtype)])
+    taken = set(names.tolist())
+    free = (f"new {i}" for i in range(1, len(names) + n_extra + 1))
+    extra = [name for name in free if name not in taken][:n_extra]
+    if names.dtype.kind == "O":
+        return np.array([*names.tolist(), *extra], dtype=object)
+    return np.concatenate([names, np.array(extra)])
