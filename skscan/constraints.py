@@ -189,11 +189,17 @@ class Constraints:
         """
         means = self.group_means(scores)
         sums = means.sum(axis=1, keepdims=True)
-        shares = means / np.where(sums > 0, sums, 1)
+        shares = self._impose_on_groups(means / np.where(sums > 0, sums, 1))
         allowed = np.ones_like(means)
         for own, other in (self.apart.T, self.apart.T[::-1]):
             np.multiply.at(allowed, own, 1 - shares[other])
         return (means * allowed)[self.groups]
+
+    def _impose_on_groups(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        groups = self.groups[self.labelled]
+        values[groups] = 0
+        values[groups, self.labels[self.labelled]] = 1
+        return values
 
     def decide(self, probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
         """Make probabilities obey all constraints.

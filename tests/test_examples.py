@@ -8,6 +8,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SAID = {
+    "few_labels.py": ("SCANClassifier on the same", "pair that does not"),
     "digits_from_arrays.py": ("SCANClusterer on images", "KMeans on pixels"),
     "pipeline_and_grid_search.py": ("cluster_trainer__entropy_weight", "SpectralClustering"),
     "sort_a_folder.py": ("cluster 9:", "200 new images"),

@@ -9,6 +9,7 @@ from sklearn.utils import estimator_checks
 from skscan import (
     ClusterTrainer,
     DefaultFeatureExtractor,
+    LabelTrainer,
     MoCoFeatureExtractor,
     PixelFeatureExtractor,
     ScanObjective,
@@ -23,6 +24,7 @@ from skscan.training.network_settings import NetworkTraining
 PARTS = [
     ClusterTrainer(),
     DefaultFeatureExtractor(),
+    LabelTrainer(),
     PixelFeatureExtractor(),
     ScanObjective(),
     SelfLabelTrainer(),
