@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from skscan.classifier import SCANClassifier as SCANClassifier
+    from skscan.cluster_count import ClusterCountSearch as ClusterCountSearch
     from skscan.clusterer import SCANClusterer as SCANClusterer
     from skscan.extractors.default import DefaultFeatureExtractor as DefaultFeatureExtractor
     from skscan.extractors.joined import JoinedFeatureExtractor as JoinedFeatureExtractor
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _PUBLIC_NAMES = {
+    "ClusterCountSearch": "skscan.cluster_count",
     "ClusterTrainer": "skscan.training.clustering",
     "DefaultFeatureExtractor": "skscan.extractors.default",
     "FeatureScaler": "skscan.scaling",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skscan._features import extract_features
 from skscan._gaps import readable_rows, rows_of, with_gaps
+from skscan.exceptions import SkscanWarning
 from skscan.images import as_collection, is_feature_matrix
 from skscan.neighbors import NeighborMiner
+from skscan.prototypes import prototype_indices
 from skscan.scaling import MIN_FEATURES_TO_NORMALIZE
 from skscan.selection import scan_selection_loss
 
@@ -113,6 +116,30 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Z = self.feature_scaler_.transform(features)
         probabilities = self.heads_.predict_proba(Z, self.best_head_)
         return -scan_selection_loss(probabilities, neighbors).total
+
+    @property
+    def n_clusters_(self) -> int:
+        """Number of clusters that the heads know."""
+        return self.heads_.n_clusters
+
+    def _keep_predictions(self, Z: np.ndarray, read: np.ndarray) -> None:
+        """Set what the best head says of the training samples."""
+        probabilities = self.heads_.predict_proba(Z, self.best_head_)
+        prototypes = prototype_indices(Z, probabilities)
+        self._warn_of_empty_clusters(int((prototypes < 0).sum()))
+        rows = np.flatnonzero(read)
+        self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
+        self.probabilities_ = with_gaps(probabilities, read)
+        self.labels_ = labels_of(self.probabilities_)
+
+    def _warn_of_empty_clusters(self, n_empty: int) -> None:
+        if n_empty:
+            warnings.warn(
+                f"{n_empty} of n_clusters={self.n_clusters_} clusters are empty; "
+                f"{self.n_clusters_ - n_empty} or fewer fit these samples.",
+                SkscanWarning,
+                stacklevel=5,
+            )
 
     @property
     def _n_features_out(self) -> int:

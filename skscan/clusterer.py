@@ -22,18 +22,18 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory, validate_data
 
+from skscan._cutting import CuttingMixin
 from skscan._device import resolve_device
 from skscan._features import fit_extractor, tells_of_a_failing_cache
-from skscan._fitted import FittedHeadsMixin, labels_of
+from skscan._fitted import FittedHeadsMixin
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
-from skscan.exceptions import SkippedImagesWarning, SkscanWarning
+from skscan.exceptions import SkippedImagesWarning
 from skscan.images import ImageCollection, SkippedImage, as_collection, is_feature_matrix
 from skscan.parts import default_part, fill_parts, inherit_settings, with_spaces
-from skscan.prototypes import prototype_indices
 
 
-class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
+class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator):
     """Sort images, or feature vectors, into semantic classes without labels.
 
     Features are extracted by a frozen network, brought to one scale, and joined to their nearest
@@ -42,8 +42,9 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
 
     Parameters
     ----------
-    n_clusters : int, default=8
-        Number of classes to sort into.
+    n_clusters : int, "auto" or ClusterCountSearch, default=8
+        Number of classes to sort into. ``"auto"`` is :class:`ClusterCountSearch`, which looks for
+        the number, at least 2, and takes its first proposal; the others are a :meth:`cut` away.
     feature_extractor : "default", str, transformer or list, default="default"
         How images become features; not used for a feature matrix. ``"default"`` is
         :class:`DefaultFeatureExtractor`: the embedded backbone, and for grey images that, pixels
@@ -82,6 +83,12 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
         Mined neighbours: distances, each sample itself first as an explicit zero.
     prototype_indices_ : ndarray of shape (n_clusters,)
         The most typical training sample of each cluster; -1 for an empty one.
+    n_clusters_ : int
+        Number of classes, given or found.
+    cluster_count_ : ClusterCountCurve
+        Evidence for each number of classes, when that was searched for; ``print`` shows it.
+    merge_tree_ : MergeTree
+        Small groups of samples and how they merge, when the number of classes was searched for.
     heads_ : LinearHeads, MLPHeads or AveragedHeads
         All trained heads.
     best_head_ : int
@@ -121,7 +128,11 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_clusters": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+            HasMethods("search"),
+        ],
         "feature_extractor": [str, list, tuple, HasMethods(["fit", "transform"])],
         "feature_scaler": [None, HasMethods(["fit_transform", "transform"])],
         "neighbor_miner": [None, HasMethods("fit_transform")],
@@ -137,7 +148,7 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_clusters: int = 8,
+        n_clusters: Any = 8,
         *,
         feature_extractor: Any = "default",
         feature_scaler: Any = None,
@@ -237,7 +248,8 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
             raise ValueError(
                 f"SCANClusterer needs at least 2 samples, got X with {n_samples} sample."
             )
-        if n_samples < self.n_clusters:
+        searched = not isinstance(self.n_clusters, Integral)
+        if not searched and n_samples < self.n_clusters:
             raise ValueError(
                 f"n_clusters={self.n_clusters} must not be more than the number of samples, "
                 f"got X with n_samples={n_samples}."
@@ -250,12 +262,17 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
         with self._stage("mining"):
             miner = self._part("neighbor_miner", random_state)
             graph = _cached_fit_transform(memory, miner, Z)[1]
+        n_clusters = self.n_clusters
+        self._forget_search()
+        if searched:
+            with self._stage("cluster_count"):
+                n_clusters = self._search_n_clusters(Z, graph, read, random_state)
         with self._stage("clustering"):
             trainer = self._part("cluster_trainer", random_state)
             surroundings = self._surroundings(trainer, random_state, images)
             if hasattr(self.feature_scaler_, "spaces_"):
                 surroundings["spaces"] = self.feature_scaler_.spaces_
-            result = trainer.train(Z, graph, self.n_clusters, **surroundings)
+            result = trainer.train(Z, graph, n_clusters, **surroundings)
             Z = self._features_of_heads(result, images, Z)
         self.heads_, self.best_head_ = result.heads, int(result.best_head)
         self.selection_report_ = list(getattr(result, "report", []))
@@ -265,24 +282,11 @@ class SCANClusterer(FittedHeadsMixin, ClusterMixin, BaseEstimator):
             with self._stage("self_labeling"):
                 Z = self._self_label(Z, graph, random_state, images)
 
-        probabilities = self.heads_.predict_proba(Z, self.best_head_)
-        prototypes = prototype_indices(Z, probabilities)
-        self._warn_of_empty_clusters(int((prototypes < 0).sum()))
-        rows = np.flatnonzero(read)
-        self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
-        self.probabilities_ = with_gaps(probabilities, read)
-        self.labels_ = labels_of(self.probabilities_)
+        self._keep_predictions(Z, read)
         self.neighbors_ = graph_with_gaps(graph, read)
+        if searched:
+            self._training_features = Z  # what `cut` fits heads on
         return with_gaps(Z, read)
-
-    def _warn_of_empty_clusters(self, n_empty: int) -> None:
-        if n_empty:
-            warnings.warn(
-                f"{n_empty} of n_clusters={self.n_clusters} clusters are empty; "
-                f"{self.n_clusters - n_empty} or fewer fit these samples.",
-                SkscanWarning,
-                stacklevel=4,
-            )
 
     def _surroundings(
         self, trainer: Any, random_state: np.random.RandomState, images: ImageCollection | None

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, clone
 #: Parameters of SCANClusterer and SCANClassifier that hold a part.
 PARTS = frozenset(
     {
+        "n_clusters",
         "feature_extractor",
         "feature_scaler",
         "neighbor_miner",
@@ -31,8 +32,8 @@ def default_part(part: str, name: Any, effort: str) -> BaseEstimator:
     part : str
         Parameter of SCANClusterer that holds the part.
     name : str, list or None
-        Its value: None, ``"default"``, or for the extractor the name of a timm model or a list of
-        names and extractors.
+        Its value: None, ``"default"``, ``"auto"`` for the number of clusters, or for the extractor
+        the name of a timm model or a list of names and extractors.
     effort : {"fast", "default", "best"}
         Chooses the schedule of the ClusterTrainer.
 
@@ -48,6 +49,12 @@ def default_part(part: str, name: Any, effort: str) -> BaseEstimator:
     """
     if part == "feature_extractor":
         return _extractor("default" if name is None else name)
+    if part == "n_clusters" and name == "auto":
+        from skscan.cluster_count import ClusterCountSearch
+
+        return ClusterCountSearch()
+    if part == "n_clusters":
+        raise ValueError(f"n_clusters={name!r} has no parameters; set it to 'auto' first.")
     if name is not None:
         raise ValueError(f"{part}={name!r} has no parameters; set {part} to None or a part first.")
     if part == "feature_scaler":

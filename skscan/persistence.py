@@ -31,6 +31,8 @@ MODEL_FILE = "model.json"
 #: Classes of this library that may stand in a model file, by name.
 _CLASSES = {
     "AveragedHeads": "skscan.networks.averaged_heads",
+    "ClusterCountCurve": "skscan.cluster_count",
+    "ClusterCountSearch": "skscan.cluster_count",
     "ClusterTrainer": "skscan.training.clustering",
     "DefaultFeatureExtractor": "skscan.extractors.default",
     "FeatureScaler": "skscan.scaling",
@@ -40,6 +42,7 @@ _CLASSES = {
     "LabelTrainer": "skscan.training.few_labels",
     "LinearHeads": "skscan.networks.heads",
     "MLPHeads": "skscan.networks.mlp_heads",
+    "MergeTree": "skscan.merge_tree",
     "MoCoFeatureExtractor": "skscan.extractors.moco",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",

@@ -36,6 +36,7 @@ EXAMPLES = """Examples:
 \b
   skscan cluster photos -k 10
   skscan cluster photos.zip -k 10 -o sorted --seed 1 --effort best
+  skscan cluster photos -k auto             # how many are there? the best guesses are printed
   skscan cluster photos -k 10 --evaluate    # sub-folder names are the true classes
   skscan cluster photos -k 10 --json > run.json
 """
@@ -45,13 +46,13 @@ EXAMPLES = """Examples:
 def cluster(
     folder: options.ImagesArgument,
     n_clusters: Annotated[
-        int,
+        Any,
         typer.Option(
             "-k",
             "--n-clusters",
             metavar="K",
-            parser=options.whole_number(1),
-            help="How many clusters to make.",
+            parser=options.n_clusters,
+            help=f"How many clusters to make, or '{options.AUTO}' to look for the number.",
         ),
     ],
     out: Annotated[
@@ -103,7 +104,7 @@ def cluster(
     paths = find_images(folder, results=out)
     if len(paths) == 1:
         raise WrongUse(f"there is one image in {folder}; at least two are needed to sort")
-    if n_clusters > len(paths):
+    if n_clusters != options.AUTO and n_clusters > len(paths):
         raise WrongUse(f"-k {n_clusters} is more than the {len(paths)} images in {folder}")
     classes = classes_from_folders(paths) if evaluate else None
     with ResultsFolder(out) as results:
@@ -164,7 +165,7 @@ def _what_is_kept(results: ResultsFolder, beginning: float) -> str:
 def _fit(
     paths: list[str],
     *,
-    n_clusters: int,
+    n_clusters: int | str,
     seed: int,
     effort: str,
     extractor: Any,
@@ -249,18 +250,20 @@ def _summarise(
     from skscan import __version__
 
     labels = clusterer.labels_
-    sizes = np.bincount(labels[labels >= 0], minlength=clusterer.n_clusters)
+    sizes = np.bincount(labels[labels >= 0], minlength=clusterer.n_clusters_)
     summary: dict[str, Any] = {
         "skscan_version": __version__,
         "n_images": len(paths),
         "n_skipped": len(clusterer.skipped_),
-        "n_clusters": clusterer.n_clusters,
+        "n_clusters": clusterer.n_clusters_,
         "cluster_sizes": sizes.tolist(),
         "features": describe_extractor(clusterer.feature_extractor_),
         "n_features": int(clusterer.feature_scaler_.n_features_in_),
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "skipped": [{"path": paths[s.index], "reason": s.reason} for s in clusterer.skipped_],
     }
+    if hasattr(clusterer, "cluster_count_"):
+        summary["cluster_count"] = clusterer.cluster_count_.to_dict()
     if classes is not None:
         from skscan.cli.evaluate import scores
         from skscan.metrics import neighbor_purity
@@ -278,6 +281,10 @@ def _print_summary(summary: dict[str, Any]) -> None:
     say(f"features   {summary['n_features']:,} for each image, from {summary['features']}")
     stages = ", ".join(f"{name} {value:.1f}" for name, value in summary["seconds"].items())
     say(f"seconds    {stages.replace('_', ' ')}")
+    if "cluster_count" in summary:
+        first, *others = summary["cluster_count"]["proposals"][:3]
+        tail = f"; also likely: {', '.join(map(str, others))}" if others else ""
+        say(f"number     {first} clusters were found{tail} (-k makes any other number)")
     sizes = "  ".join(f"{c}: {size:,}" for c, size in enumerate(summary["cluster_sizes"]))
     say(f"clusters   {sizes}")
     if "accuracy" in summary:

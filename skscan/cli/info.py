@@ -135,7 +135,7 @@ def _results(out: Path) -> dict[str, Any]:
         "made_by_skscan": summary.get("skscan_version", "unknown"),
         "images": summary.get("n_images", "unknown"),
         "skipped": summary.get("n_skipped", "unknown"),
-        "n_clusters": clusterer.n_clusters,
+        "n_clusters": clusterer.n_clusters_,
         "cluster_sizes": summary.get("cluster_sizes", []),
         "n_features": clusterer.n_features_in_,
         "features_from": describe_extractor(clusterer.feature_extractor_),
@@ -153,7 +153,7 @@ def _model(folder: Path) -> dict[str, Any]:
     found = {"kind": type(model).__name__}
     if extractor is not None:
         found["features_from"] = describe_extractor(extractor)
-    for name in ("n_clusters", "n_features_in_"):
+    for name in ("n_clusters_", "n_features_in_"):
         if hasattr(model, name):
             found[name.rstrip("_")] = getattr(model, name)
     return found

@@ -10,6 +10,7 @@ import typer
 EMBEDDED_BACKBONE = "efficientnet_lite0"
 PIXELS = "pixels"
 DEFAULT = "default"
+AUTO = "auto"
 DEFAULT_IMAGE_SIZE = 128
 
 
@@ -44,6 +45,16 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
         return number
 
     return parse
+
+
+def n_clusters(text: str) -> int | str:
+    """Parse a number of clusters, or "auto"."""
+    if text.strip() == AUTO:
+        return AUTO
+    try:
+        return whole_number(1)(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"{error.message}, or '{AUTO}'") from None
 
 
 def jobs(text: str) -> int:

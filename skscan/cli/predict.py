@@ -77,13 +77,13 @@ def predict(
     finished = time.perf_counter()
     if csv is not None:
         _write_csv(csv, rows, skipped)
-    sizes = [0] * clusterer.n_clusters
+    sizes = [0] * clusterer.n_clusters_
     for row in rows:
         sizes[row[1]] += 1
     summary: dict[str, Any] = {
         "n_images": len(paths),
         "n_skipped": len(skipped),
-        "n_clusters": clusterer.n_clusters,
+        "n_clusters": clusterer.n_clusters_,
         "cluster_sizes": sizes,
         "seconds": {
             "loading": round(loaded - started, 3),
