@@ -105,7 +105,7 @@ class ClusterCountSearch(BaseEstimator):
     max_clusters : int or None, default=None
         Largest number tried, 2 or more; at most 150 groups are made, which bounds it too. None is
         the square root of the number of samples, but not more than 50.
-    n_resamples : int, default=8
+    n_resamples : int, default=16
         Trees that the evidence is averaged over, each from 70 % of the samples.
 
     Examples
@@ -125,7 +125,7 @@ class ClusterCountSearch(BaseEstimator):
         "n_resamples": [Interval(Integral, 2, None, closed="left")],
     }
 
-    def __init__(self, *, max_clusters: int | None = None, n_resamples: int = 8) -> None:
+    def __init__(self, *, max_clusters: int | None = None, n_resamples: int = 16) -> None:
         self.max_clusters = max_clusters
         self.n_resamples = n_resamples
 

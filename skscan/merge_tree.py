@@ -34,7 +34,7 @@ KMEANS_SAMPLE = 10_000
 KMEANS_ITERATIONS = 10
 """Groups need not be optimal: they are merged again."""
 
-MASS_EXPONENT = 0.5
+MASS_EXPONENT = 0.7
 """How much the size of clusters counts in the cost of merging them.
 
 1 is the loss of information itself, which merges any rare class away first; 0 is the divergence
@@ -209,7 +209,7 @@ def information_linkage(
     ----------
     between : ndarray of shape (n_groups, n_groups)
         Symmetric affinity between groups, within them on the diagonal.
-    mass_exponent : float, default=0.5
+    mass_exponent : float, default=0.7
         :math:`\gamma`.
 
     Returns

@@ -215,3 +215,25 @@ def test_evaluate_needs_two_class_folders(skscan, shared_digits, tmp_path):
     assert run.exit_code == 2
     assert "all images lie in one folder, '0'" in run.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_number_of_clusters_is_looked_for(skscan, shared_digits, tmp_path):
+    out = tmp_path / "out"
+    run = skscan("cluster", shared_digits, "-k", "auto", "-o", out, *QUICK)
+    assert run.exit_code == 0
+    summary = json.loads((out / "summary.json").read_text())
+    proposals = summary["cluster_count"]["proposals"]
+    assert summary["n_clusters"] == len(summary["cluster_sizes"]) == proposals[0] >= 2
+    assert summary["cluster_count"]["n_clusters"] == list(range(2, 15))  # the root of 200
+    line = next(line for line in run.stdout.splitlines() if line.startswith("number"))
+    assert f"{proposals[0]} clusters were found" in line
+    assert str(proposals[1]) in line
+    assert skscan("predict", out, shared_digits).exit_code == 0
+    assert skscan("info", out).exit_code == 0
+
+
+def test_a_number_of_clusters_that_is_none(skscan, shared_digits, tmp_path):
+    run = skscan("cluster", shared_digits, "-k", "many", "-o", tmp_path / "out")
+    assert run.exit_code == 2
+    assert "'many'" in run.stderr
+    assert "auto" in run.stderr
