@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skscan._device import resolve_device
 from skscan._progress import announce
+from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.cluster_count import ClusterCountCurve, ClusterCountSearch
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.merge_tree import MergeTree, grow_merge_tree
@@ -96,9 +97,10 @@ class CuttingMixin(BaseEstimator):
     ) -> int:
         """Find the number of clusters; keep the evidence and the merge tree."""
         search = ClusterCountSearch() if self.n_clusters == "auto" else self.n_clusters
-        self.cluster_count_ = search.search(features, neighbors, random_state)
-        affinity = symmetric_affinity(neighbor_table(neighbors))
-        tree = grow_merge_tree(features, affinity, random_state)
+        with limit_threads(suitable_n_jobs(self.n_jobs, features)):
+            self.cluster_count_ = search.search(features, neighbors, random_state)
+            affinity = symmetric_affinity(neighbor_table(neighbors))
+            tree = grow_merge_tree(features, affinity, random_state)
         groups = np.full(len(read), -1, dtype=np.int64)
         groups[read] = tree.groups
         self.merge_tree_ = replace(tree, groups=groups)
