@@ -23,7 +23,7 @@ LAYERS = [
     {"selection", "metrics", "evaluation", "label_spreading", "suggestion", "class_names"},
     {"learnability", "graph", "prototypes", "constraints"},
     {"networks", "images"},
-    {"exceptions", "_progress", "_device", "_files", "_threads"},
+    {"exceptions", "_progress", "_device", "_files", "_source", "_threads"},
 ]
 
 
