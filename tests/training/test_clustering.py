@@ -191,3 +191,31 @@ def test_threads_are_restored(digits):
         features, graph, 10, random_state=np.random.RandomState(0), n_jobs=1
     )
     assert torch.get_num_threads() == before
+
+
+def test_given_sizes_draw_the_clusters():
+    """Blobs that overlap are parted where the given sizes say, in whatever order they come."""
+    rng = np.random.RandomState(0)
+    features = rng.standard_normal((600, 2)).astype(np.float32)
+    features[:, 0] += np.where(np.arange(600) < 450, 0.0, 3.0)
+    graph = NeighborMiner(10).fit_transform(features)
+    shares = {}
+    for prior in ([0.75, 0.25], [0.25, 0.75], "uniform"):
+        result = train(features, graph, 2, class_prior=prior, n_heads=4)
+        assert {entry["prior"] for entry in result.report} == (
+            {"balanced"} if prior == "uniform" else {"given"}
+        )
+        shares[str(prior)] = result.heads.predict_proba(features, result.best_head).mean(0).max()
+    assert shares["[0.75, 0.25]"] == shares["[0.25, 0.75]"] == pytest.approx(0.75, abs=0.05)
+    assert shares["uniform"] < 0.65
+
+
+def test_the_report_says_why_a_head_was_chosen(digits):
+    features, graph, _ = digits
+    result = train(features, graph, 10, n_heads=6)
+    assert [entry["head"] for entry in result.report] == list(range(6))
+    assert [entry["head"] for entry in result.report if entry["chosen"]] == [result.best_head]
+    for entry in result.report:
+        assert entry["clusters_used"] <= 10
+        assert 0 <= entry["learnability"] <= 1
+        assert {"start", "prior", "modularity", "information", "silhouette", "score"} <= set(entry)
