@@ -38,7 +38,6 @@ def encode_labels(y: Any) -> tuple[NDArray[np.int64], NDArray]:
     codes = np.full(len(y), -1, dtype=np.int64)
     if not known.any():
         return codes, y[:0]
-    check_classification_targets(y[known])
     try:
         names, codes[known] = np.unique(y[known], return_inverse=True)
     except TypeError as error:
@@ -46,6 +45,7 @@ def encode_labels(y: Any) -> tuple[NDArray[np.int64], NDArray]:
             "y mixes labels that cannot be sorted, such as strings and numbers; only -1 may stand "
             f"for unknown among strings ({error})."
         ) from error
+    check_classification_targets(y[known])
     return codes, names
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Memory
 from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin, clone
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags, check_random_state, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
@@ -277,7 +277,7 @@ class SCANClassifier(ClassifierMixin, FittedHeadsMixin):
             From 0 to 1. An image that could not be read counts as wrong.
         """
         labels = self.predict(X)
-        y = np.asarray(y)
+        y = column_or_1d(y)
         if y.shape != labels.shape:
             raise ValueError(f"y has shape {y.shape}, but X has {len(labels)} samples.")
         known = ~is_unknown(y)

@@ -62,7 +62,7 @@ def spread(
     probabilities: NDArray[np.floating],
     constraints: Constraints,
     *,
-    share: float = 0.9,
+    share: float = 0.85,
     n_iter: int = 30,
 ) -> NDArray[np.floating]:
     r"""Smooth predictions over a graph while given labels keep their say.
@@ -84,7 +84,7 @@ def spread(
         Rows sum to 1.
     constraints : Constraints
         Given labels and pairs.
-    share : float, default=0.9
+    share : float, default=0.85
         What the neighbors have to say, :math:`\alpha`, from 0 to below 1.
     n_iter : int, default=30
 

@@ -19,6 +19,7 @@ from skscan.constraints import Constraints
 from skscan.graph import neighbor_table
 from skscan.label_spreading import spread, weighted_affinity
 from skscan.networks.heads import LinearHeads
+from skscan.selection import EVEN_SIZES, size_evenness
 
 __all__ = ["LabelTrainer", "LabelTrainingResult"]
 
@@ -53,8 +54,8 @@ class LabelTrainer(BaseEstimator):
     probabilities that each head of the clustering stage gives: directions in which the samples
     fall apart by themselves. Its predictions are spread over the neighbor graph, where given
     labels keep their say. A linear head is then trained on all samples to agree with what was
-    spread and, as in SCAN, with their neighbors. Nothing is assumed of the sizes of classes but
-    what labels and graph tell.
+    spread and, as in SCAN, with their neighbors. Classes whose sizes turn out to be nearly equal
+    (entropy at least 0.98 of the largest) are taken to be equal; else nothing is assumed of them.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ class LabelTrainer(BaseEstimator):
     cluster_weight : float or "auto", default="auto"
         Length of the vector of cluster probabilities beside features of length 1. ``"auto"`` is
         :math:`m^{-1/3}` for m labels a class: clusters say much when labels say little.
-    spreading : float, default=0.9
+    spreading : float, default=0.85
         What neighbors have to say in spreading, from 0 to below 1.
     sharpening : float, default=2.0
         Spread predictions are raised to this power and normalised before the head learns them.
@@ -106,7 +107,7 @@ class LabelTrainer(BaseEstimator):
         *,
         C: float = 10.0,
         cluster_weight: float | str = "auto",
-        spreading: float = 0.9,
+        spreading: float = 0.85,
         sharpening: float = 2.0,
         consistency_weight: float = 1.0,
         n_steps: int = 300,
@@ -165,6 +166,8 @@ class LabelTrainer(BaseEstimator):
         with limit_threads(suitable_n_jobs(n_jobs, features)):
             predictions = self._probe(features, scaled, heads, constraints, n_classes)
             targets = spread(affinity, predictions, constraints, share=self.spreading)
+            if size_evenness(targets.argmax(axis=1), n_classes) >= EVEN_SIZES:
+                targets = _with_equal_sizes(targets)
             targets = _sharpen(targets, self.sharpening)
             head, history = self._fit_head(scaled, table, targets, random_state, device, verbose)
         return LabelTrainingResult(LinearHeads(head.weights / scale, head.biases), history)
@@ -241,6 +244,18 @@ class LabelTrainer(BaseEstimator):
                 }
             )
         return batched.to_numpy(), history
+
+
+def _with_equal_sizes(
+    probabilities: NDArray[np.floating], n_iter: int = 20
+) -> NDArray[np.floating]:
+    """Scale columns until all sum to nearly the same; rows keep summing to 1."""
+    n_classes = probabilities.shape[1]
+    balanced = probabilities
+    for _ in range(n_iter):
+        balanced = balanced / np.maximum(balanced.mean(axis=0) * n_classes, SMALLEST_SHARE)
+        balanced /= balanced.sum(axis=1, keepdims=True)
+    return balanced
 
 
 def _sharpen(probabilities: NDArray[np.floating], power: float) -> NDArray[np.floating]:

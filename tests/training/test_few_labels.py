@@ -1,0 +1,86 @@
+"""LabelTrainer: what it makes of labels, clusters and neighbors."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from skscan import ClusterTrainer, FeatureScaler, LabelTrainer, NeighborMiner
+from skscan.constraints import Constraints
+from skscan.training.few_labels import _with_equal_sizes
+from skscan.training.new_classes import seed_new_classes
+
+NONE = np.empty((0, 2), dtype=int)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Features, graph and heads of four kinds of digits, and the classes."""
+    X, y = load_digits(n_class=4, return_X_y=True)
+    Z = FeatureScaler().fit_transform(X)
+    graph = NeighborMiner().fit_transform(Z)
+    trainer = ClusterTrainer(n_heads=3)
+    heads = trainer.train(Z, graph, 4, random_state=np.random.RandomState(0)).heads
+    return Z, graph, heads, y
+
+
+def train(found, labels, **params):
+    Z, graph, heads, _ = found
+    constraints = Constraints.from_pairs(labels, NONE, NONE)
+    return LabelTrainer(**params).train(
+        Z, graph, heads, constraints, 4, random_state=np.random.RandomState(0)
+    )
+
+
+def test_one_label_a_class_is_enough_here(found):
+    Z, _, _, y = found
+    labels = np.full(len(y), -1)
+    for c in range(4):
+        labels[np.flatnonzero(y == c)[0]] = c
+    result = train(found, labels)
+    assert (result.heads.predict(Z) == y).mean() > 0.93
+    assert result.history[-1]["consistency"] < result.history[0]["consistency"]
+
+
+def test_scale_of_features_does_not_matter(found):
+    Z, graph, heads, y = found
+    labels = np.where(np.arange(len(y)) < 30, y, -1)
+    plain = train(found, labels).heads.predict(Z)
+    big = (100 * Z, graph, type(heads)(heads.weights / 100, heads.biases), y)
+    assert (train(big, labels).heads.predict(100 * Z) == plain).mean() > 0.99
+
+
+def test_right_labels_decide_not_the_order_of_classes(found):
+    Z, _, _, y = found
+    labels = np.where(np.arange(len(y)) < 30, y, -1)
+    swapped = np.where(labels < 0, -1, 3 - labels)
+    one, other = (train(found, given).heads.predict(Z) for given in (labels, swapped))
+    assert (one == 3 - other).mean() > 0.98
+
+
+def test_equal_sizes():
+    p = np.random.RandomState(0).dirichlet([3, 2, 1], 300)
+    balanced = _with_equal_sizes(p)
+    np.testing.assert_allclose(balanced.sum(axis=1), 1)
+    np.testing.assert_allclose(balanced.mean(axis=0), 1 / 3, atol=1e-3)
+    hot = _with_equal_sizes(np.eye(3)[[0, 0, 1]])
+    np.testing.assert_allclose(hot, np.eye(3)[[0, 0, 1]])
+
+
+def test_new_classes_take_the_clusters_that_labels_leave():
+    probabilities = np.repeat(np.eye(4) * 0.9 + 0.025, 20, axis=0)
+    labels = np.full(80, -1)
+    labels[[0, 1, 60, 61]] = [1, 1, 0, 0]  # of clusters 0 and 3
+    seeded = seed_new_classes(probabilities, labels)
+    np.testing.assert_array_equal(seeded[labels >= 0], labels[labels >= 0])
+    assert set(np.flatnonzero(seeded == 2) // 20) == {1}
+    assert set(np.flatnonzero(seeded == 3) // 20) == {2}
+    assert (seeded == 2).sum() == (seeded == 3).sum() == 3
+
+
+@pytest.mark.parametrize(
+    "params", [{"C": 0}, {"spreading": 1.0}, {"sharpening": 0}, {"cluster_weight": "much"}]
+)
+def test_wrong_parameters_are_refused(found, params):
+    [name] = params
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of LabelTrainer"):
+        train(found, found[3], **params)
