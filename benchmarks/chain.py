@@ -6,9 +6,9 @@
 One pretext run, then the later stages with several seeds: the paper's protocol. Everything is
 fitted on training images and scored on the 10,000 test images; labels are used by the scores alone.
 After each stage the scores stand beside k-means (10 starts, fitted on the training images) on the
-same features. The network is narrow and the epochs are few, so that a chain takes about an hour on
-two cores: the figures are to be compared with each other, not with the paper's. A run that was cut
-off goes on where it stood.
+same features. The network is narrow and the epochs are few, so that a chain takes less than an hour
+on one core: the figures are to be compared with each other, not with the paper's. A run that was
+cut off goes on where it stood.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from skscan.metrics import clustering_report, neighbor_purity
 
 N_CLUSTERS = 10
 PRETEXT = {
-    "fashion-mnist": {"image_size": 28, "n_epochs": 80},
+    "fashion-mnist": {"image_size": 28, "n_epochs": 40},
     "cifar10": {"image_size": 32, "n_epochs": 60},
 }
 NETWORK = {"stem": "cifar", "depth": 18, "width": 16}
@@ -159,8 +159,8 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--start", choices=START, default="frozen", help="of the heads in SCAN")
-    parser.add_argument("--scan-epochs", type=int, default=12)
-    parser.add_argument("--self-label-epochs", type=int, default=8)
+    parser.add_argument("--scan-epochs", type=int, default=8)
+    parser.add_argument("--self-label-epochs", type=int, default=5)
     parser.add_argument(
         "--self-label-batch-size", type=int, default=250, help="the paper's 1,000 leave few steps"
     )
