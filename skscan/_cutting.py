@@ -40,6 +40,7 @@ class CuttingMixin(BaseEstimator):
     verbose: int
     labels_: np.ndarray
     heads_: LinearHeads
+    selection_report_: list[dict[str, Any]]
     cluster_count_: ClusterCountCurve
     merge_tree_: MergeTree
 
@@ -85,6 +86,7 @@ class CuttingMixin(BaseEstimator):
             n_jobs=self.n_jobs,
         )
         result.best_head_, result.history_, result.n_iter_ = 0, [], 0
+        result.selection_report_ = []
         result._keep_predictions(features, read)
         return result
 

@@ -138,6 +138,7 @@ def clusterer_from_network(
     clusterer.neighbors_ = csr_matrix((0, 0))
     clusterer.prototype_indices_ = np.full(n_clusters, -1)
     clusterer.history_ = []
+    clusterer.selection_report_ = []
     clusterer.n_iter_ = 0
     clusterer.skipped_ = []
     clusterer.timings_ = {}
