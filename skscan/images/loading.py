@@ -9,12 +9,14 @@ are the same.
 from __future__ import annotations
 
 import multiprocessing
+import queue
 import signal
 import threading
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,4 +218,18 @@ def _with_processes(
         ) from error
     finally:
         # Nobody waits for batches that nobody will use.
+        if not finished:
+            _forget_queued_tasks(executor)
         executor.shutdown(wait=finished, kill_workers=not finished)
+
+
+def _forget_queued_tasks(executor: Executor) -> None:
+    """Take tasks back that were submitted a moment ago.
+
+    When workers are killed, loky's managing thread drops its tasks first and stumbles over their
+    numbers, which are still queued; its traceback would stand beside the user's Ctrl-C.
+    """
+    queued = getattr(executor, "_work_ids", None)
+    with suppress(queue.Empty):
+        while queued is not None:
+            queued.get_nowait()

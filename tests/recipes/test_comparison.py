@@ -61,7 +61,7 @@ def test_undone_self_labelling_is_marked():
     assert row(rows, "self-label", "accuracy")["undone"] == 2
     assert row(rows, "scan", "accuracy")["undone"] == 0
     lines = comparison_table(rows).splitlines()
-    assert any(line.startswith("self-label†  ACC") for line in lines)
+    assert any(line.startswith("self-label† ") and "ACC" in line for line in lines)
     assert lines[-1].startswith("† self-label: in 2 of 3 runs self-labelling was undone")
 
 
