@@ -59,7 +59,8 @@ class CuttingMixin(BaseEstimator):
         -------
         clusterer : SCANClusterer
             Another clusterer, whose `labels_` are what its head predicts on the training samples;
-            they differ a little from ``merge_tree_.cut(n_clusters)``. It can be cut again.
+            they differ a little from ``merge_tree_.cut(n_clusters)``. It can be cut again; its
+            `selection_report_` and `history_` are empty.
 
         Raises
         ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,9 +95,9 @@ class MergeTree:
         ValueError
             If the tree has no such cut.
         """
-        if not 1 <= n_clusters <= self.n_groups:
+        if not isinstance(n_clusters, Integral) or not 1 <= n_clusters <= self.n_groups:
             raise ValueError(
-                f"n_clusters={n_clusters} cannot be cut from a tree of {self.n_groups} groups; "
+                f"n_clusters={n_clusters!r} cannot be cut from a tree of {self.n_groups} groups; "
                 f"it takes 1 to {self.n_groups}."
             )
         clusters = self.cuts([n_clusters])[:, 0]

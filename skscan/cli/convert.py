@@ -307,9 +307,11 @@ def _print(result: dict[str, Any]) -> None:
             f"standard deviation {_numbers(result['std'])}"
         )
     if "model" in result:
+        stem = result["architecture"]["stem"] if isinstance(result["architecture"], dict) else None
         rows["note"] = (
-            "OUT has no place for what its images are like; to convert it back, add --image-size "
-            f"{result['image_size']} --normalization "
+            "OUT has no place for what its images are like; to convert it back, add "
+            f"{f'--stem {stem} ' if stem else ''}--image-size {result['image_size']} "
+            "--normalization "
             f"{'/'.join(','.join(map(repr, result[part])) for part in ('mean', 'std'))}"
         )
     if "kind" in result:

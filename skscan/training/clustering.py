@@ -251,7 +251,8 @@ class ClusterTrainer(BaseEstimator):
         if isinstance(self.class_prior, str):
             return
         shares = np.asarray(self.class_prior)
-        if shares.shape != (n_clusters,) or shares.dtype.kind not in "iuf" or shares.min() <= 0:
+        numbers = shares.shape == (n_clusters,) and shares.dtype.kind in "iuf"
+        if not numbers or shares.min() <= 0 or not np.isfinite(shares).all():
             raise ValueError(
                 f"class_prior={self.class_prior!r} must be one of {', '.join(CLASS_PRIORS)}, or a "
                 f"positive share for each of the n_clusters={n_clusters} clusters."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import types
 from typing import Any
 
@@ -61,11 +62,17 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         Empty if there are none.
     """
     missing = "nothing"
-    return "; ".join(
-        f"{name}: {found.get(name, missing)!r} there, {wanted.get(name, missing)!r} now"
-        for name in sorted({*found, *wanted})
-        if found.get(name, missing) != wanted.get(name, missing)
-    )
+    pairs = {
+        name: (found.get(name, missing), wanted.get(name, missing)) for name in {*found, *wanted}
+    }
+    different = [name for name, (there, now) in pairs.items() if there != now]
+    # A hash only says that something is another one: what can be read comes first.
+    order = sorted(different, key=lambda name: (any(map(_is_hash, pairs[name])), name))
+    return "; ".join(f"{name}: {pairs[name][0]!r} there, {pairs[name][1]!r} now" for name in order)
+
+
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
 
 
 def flatten(identity: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from skscan.exceptions import (
     TrainingDivergedError,
 )
 from skscan.training.checkpoints import Checkpoint
-from skscan.training.identity import flatten, hash_arrays
+from skscan.training.identity import differences, flatten, hash_arrays
 from skscan.training.loop import cosine
 
 STATE = {"weights": torch.arange(1000.0), "position": {"epoch": 3, "losses": [0.5, 0.25]}}
@@ -121,6 +121,10 @@ class TestMismatch:
         saved(tmp_path)
         with pytest.raises(CheckpointMismatchError, match=r"\(data: .*; seed: .*\)"):
             Checkpoint(tmp_path, "simclr", {**IDENTITY, "seed": 2, "data": "other"}).load()
+
+    def test_what_can_be_read_comes_before_hashes(self):
+        there, now = {"a": "0" * 32, "n": 9, "z": None}, {"a": "1" * 32, "n": 8, "z": 1}
+        assert differences(there, now).startswith("n: 9 there, 8 now; z: None there, 1 now; a: ")
 
     def test_another_version(self, tmp_path, monkeypatch):
         saved(tmp_path)

@@ -173,6 +173,8 @@ def test_every_effort_is_a_trainer_with_few_parameters(effort):
             {"class_prior": [0.5, 0.5]},
             r"class_prior=\[0.5, 0.5\] must be one of",
         ),
+        ({"class_prior": [*[0.1] * 9, float("nan")]}, "a positive share for each"),
+        ({"class_prior": [*[0.1] * 9, float("inf")]}, "a positive share for each"),
         ({"class_prior": "even"}, "The 'class_prior' parameter of ClusterTrainer"),
     ],
 )
