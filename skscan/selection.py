@@ -30,6 +30,9 @@ __all__ = [
 EVEN_SIZES = 0.98
 """Cluster sizes count as even when their entropy is at least this share of its largest value."""
 
+EVEN_SIZES_OF_LENIENT = 0.99
+"""The same for heads that are drawn to equal sizes, weakly: half of them have to reach it."""
+
 CRITERIA = ("modularity", "information", "learnability", "silhouette")
 """What heads are compared by, each with the same weight."""
 
@@ -272,8 +275,9 @@ def head_with_best_evidence(
 
     The balanced prior is strong help where it is true and does harm where it is not. Whether it is
     true shows in heads that estimate the sizes: classes count as balanced if one of these, in the
-    better half by `scores_of_heads`, ends with nearly even clusters. Then the balanced head with
-    the lowest SCAN loss is taken.
+    better half by `scores_of_heads`, ends with nearly even clusters, or if half of the lenient
+    heads end with clusters that are still more even. Then the balanced head with the lowest SCAN
+    loss is taken.
 
     Where neighbors are poor, estimated sizes drift apart by themselves. So they are not trusted if
     lenient heads, which need not be even, stay nearly even, and no head with estimated sizes has
@@ -298,18 +302,19 @@ def head_with_best_evidence(
     full, kinds = np.isfinite(scores), np.asarray(priors)
     balanced = np.flatnonzero(full & (kinds == "balanced"))
     estimated = np.flatnonzero(full & (kinds == "estimated"))
-    if len(balanced) and len(estimated):
-        best_first = estimated[np.argsort(-scores[estimated], kind="stable")]
-        credible = best_first[: max(len(estimated) // 2, 1)]
-        if criteria["evenness"][credible].max() >= EVEN_SIZES:
-            as_trained = criteria["consistency"] - entropy_weight * criteria["entropy"]
-            return int(balanced[np.argmin(as_trained[balanced])])
     lenient = np.flatnonzero(full & (kinds == "lenient"))
-    if len(lenient) and len(estimated):
+    best_first = estimated[np.argsort(-scores[estimated], kind="stable")]
+    credible = best_first[: max(len(estimated) // 2, 1)]
+    evenness = criteria["evenness"]
+    of_lenient = np.median(evenness[lenient]) if len(lenient) else 0.0
+    of_credible = evenness[credible].max(initial=0.0)
+    if len(balanced) and (of_credible >= EVEN_SIZES or of_lenient >= EVEN_SIZES_OF_LENIENT):
+        as_trained = criteria["consistency"] - entropy_weight * criteria["entropy"]
+        return int(balanced[np.argmin(as_trained[balanced])])
+    if of_lenient >= EVEN_SIZES and len(estimated):
         others = np.flatnonzero(full & (kinds != "estimated"))
         best_of_each = [criteria["wide_modularity"][group].max() for group in (others, estimated)]
-        stay_even = np.median(criteria["evenness"][lenient]) >= EVEN_SIZES
-        if stay_even and best_of_each[0] > best_of_each[1]:
+        if best_of_each[0] > best_of_each[1]:
             only_others = {name: values[others] for name, values in criteria.items()}
             return int(others[np.argmax(scores_of_heads(only_others))])
     return int(np.argmax(scores))

@@ -102,8 +102,9 @@ class ClusterTrainer(BaseEstimator):
         How the head on frozen features is chosen. ``"scan_loss"`` is the paper's rule: the lowest
         SCAN loss with entropy weight 1 over all samples and their nearest neighbors.
         ``"evidence"`` asks first whether clusters are even: if a credible head with estimated
-        sizes ends with sizes whose entropy is at least 0.98 of the largest, the balanced head with
-        the lowest SCAN loss is kept. If not, heads are compared by modularity and information of
+        sizes ends with sizes whose entropy is at least 0.98 of the largest, or half of the heads
+        with a weak pull to equal sizes with 0.99, the balanced head with the lowest SCAN loss is
+        kept. If not, heads are compared by modularity and information of
         the neighbor graph, learnability and silhouette, as standard scores added up; those with
         estimated sizes are left out where lenient ones stay even and have the larger modularity.
         See `SCANClusterer.selection_report_` for these figures. Epochs of a
