@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
 
 __all__ = [
+    "MASS_EXPONENT",
     "MergeTree",
     "affinity_between",
     "grow_merge_tree",
@@ -115,6 +116,7 @@ def grow_merge_tree(
     affinity: sparse.csr_matrix,
     random_state: np.random.RandomState,
     fit_rows: NDArray[np.integer] | None = None,
+    mass_exponent: float = MASS_EXPONENT,
 ) -> MergeTree:
     """Over-cluster samples into small groups and merge these on the neighbor graph.
 
@@ -127,6 +129,8 @@ def grow_merge_tree(
     fit_rows : int ndarray or None, default=None
         Samples that the groups and the edges between them are learned from; all samples are then
         assigned to groups. None takes all.
+    mass_exponent : float, default=0.7
+        How much the size of clusters counts: see `information_linkage`.
 
     Returns
     -------
@@ -137,7 +141,7 @@ def grow_merge_tree(
     if fit_rows is not None:
         affinity = affinity[rows][:, rows]
     between = affinity_between(groups[rows], affinity, int(groups.max()) + 1)
-    return MergeTree(groups, information_linkage(between))
+    return MergeTree(groups, information_linkage(between, mass_exponent))
 
 
 def small_groups(

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skscan.graph import symmetric_affinity
-from skscan.learnability import learnability
 from skscan.networks.heads import Heads
 
 __all__ = [
     "ScanLossValues",
+    "boundary_sparseness",
     "criteria_of_heads",
     "head_with_best_evidence",
     "modularity",
+    "neighbor_density_ranks",
     "neighbor_information",
-    "scan_losses_of_heads",
     "scan_selection_loss",
     "scan_terms_of_heads",
     "scores_of_heads",
@@ -27,18 +27,17 @@ __all__ = [
     "size_evenness",
 ]
 
-EVEN_SIZES = 0.98
-"""Cluster sizes count as even when their entropy is at least this share of its largest value."""
-
-EVEN_SIZES_OF_LENIENT = 0.99
-"""The same for heads that are drawn to equal sizes, weakly: half of them have to reach it."""
-
-CRITERIA = ("modularity", "information", "learnability", "silhouette")
+CRITERIA = ("information", "modularity", "sparseness")
 """What heads are compared by, each with the same weight."""
 
-LEARNABILITY_SAMPLES = 4000
-LEARNABILITY_PER_CLUSTER = 20
-LEARNABILITY_SHRINKAGE = 0.1
+MODULARITY_RESOLUTION = 0.7
+"""Below 1, so that clusters may be of uneven size."""
+
+CLEAR_GAIN = 0.015
+"""Uneven clusters must have more information than balanced ones by this share of the largest."""
+
+DISTANCE_ENTRIES = 2**22
+"""Differences of coordinates that are held at once."""
 
 SELECTION_NEIGHBORS = 6
 """Entries of the neighbor table (self and five more) that the SCAN loss of a head is taken over."""
@@ -155,6 +154,48 @@ def neighbor_information(
     return float(information - entropy_share * _entropy(marginal))
 
 
+def neighbor_density_ranks(
+    features: NDArray[np.float32], table: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    """Rank samples by how near their neighbors are: 0 for the sparsest, towards 1 the densest.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features)
+    table : int ndarray of shape (n_samples, width)
+        Neighbors of each sample; self is at distance 0 wherever it stands.
+
+    Returns
+    -------
+    ranks : ndarray of shape (n_samples,)
+    """
+    n_samples, width = table.shape
+    squares = np.empty(n_samples, dtype=np.float64)
+    n_rows = max(DISTANCE_ENTRIES // (width * features.shape[1]), 1)
+    for first in range(0, n_samples, n_rows):
+        rows = slice(first, first + n_rows)
+        squares[rows] = np.square(features[table[rows]] - features[rows, None]).sum(axis=(1, 2))
+    ranks = np.empty(n_samples)
+    ranks[np.argsort(-squares, kind="stable")] = np.arange(n_samples) / n_samples
+    return ranks
+
+
+def boundary_sparseness(
+    labels: NDArray[np.integer], affinity: sparse.csr_matrix, density_ranks: NDArray[np.floating]
+) -> float:
+    """How sparse samples are where a partition cuts the neighbor graph; larger is better.
+
+    1 less the mean density rank of the ends of the edges between clusters, weighted by their
+    affinity: near 1 when boundaries run where samples are few, and 1 without such edges.
+    """
+    rows = np.repeat(np.arange(affinity.shape[0]), np.diff(affinity.indptr))
+    cut = labels[rows] != labels[affinity.indices]
+    weights = affinity.data[cut].astype(np.float64)
+    if not len(weights):
+        return 1.0
+    return 1.0 - float(weights @ density_ranks[rows[cut]] / weights.sum())
+
+
 def size_evenness(labels: NDArray[np.integer], n_clusters: int) -> float:
     """Entropy of the cluster sizes over its largest value: 1 when all sizes are equal."""
     if n_clusters < 2:
@@ -176,19 +217,8 @@ def scan_terms_of_heads(
     )
 
 
-def scan_losses_of_heads(
-    heads: Heads, features: NDArray[np.float32], table: NDArray[np.integer]
-) -> NDArray[np.floating]:
-    """Return the SCAN loss of each head with entropy weight 1; its minimum is the paper's pick."""
-    consistency, entropy = scan_terms_of_heads(heads, features, table)
-    return consistency - entropy
-
-
 def criteria_of_heads(
-    heads: Heads,
-    features: NDArray[np.float32],
-    table: NDArray[np.integer],
-    random_state: int,
+    heads: Heads, features: NDArray[np.float32], table: NDArray[np.integer]
 ) -> dict[str, NDArray]:
     """Judge each head by what needs no labels.
 
@@ -198,46 +228,28 @@ def criteria_of_heads(
     features : ndarray of shape (n_samples, n_features)
     table : int ndarray of shape (n_samples, width)
         Neighbors, nearest first.
-    random_state : int
-        Seed of the subset and the folds of the learnability, the same for all heads.
 
     Returns
     -------
     criteria : dict of str to ndarray of shape (n_heads,)
         clusters_used; evenness of their sizes (`size_evenness`); consistency and entropy of the
-        SCAN loss, each sample with itself and five neighbors; modularity among the 3 nearest
-        neighbors, and wide_modularity among all; information of neighbors; learnability, by a
-        linear discriminant analysis in two folds; silhouette to the centers. Larger is better, but
-        for consistency.
+        SCAN loss, each sample with itself and five neighbors; information of neighbors;
+        modularity of the graph at resolution 0.7; sparseness of boundaries; silhouette to the
+        centers. Larger is better, but for consistency.
     """
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-    nearest, all_near = symmetric_affinity(table, 3), symmetric_affinity(table)
+    affinity = symmetric_affinity(table)
+    density_ranks = neighbor_density_ranks(features, table)
     consistency, entropy = scan_terms_of_heads(heads, features, table)
-    classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=LEARNABILITY_SHRINKAGE)
-    n_samples = len(features)
-    names = ("clusters_used", "evenness", "wide_modularity", *CRITERIA)
+    names = ("clusters_used", "evenness", *CRITERIA, "silhouette")
     found: dict[str, list[float]] = {name: [] for name in names}
     for head in range(len(heads)):
         labels = heads.predict(features, head)
         found["clusters_used"].append(len(np.unique(labels)))
         found["evenness"].append(size_evenness(labels, heads.n_clusters))
-        found["modularity"].append(modularity(labels, nearest))
-        found["wide_modularity"].append(modularity(labels, all_near))
-        found["information"].append(neighbor_information(labels, all_near))
+        found["information"].append(neighbor_information(labels, affinity))
+        found["modularity"].append(modularity(labels, affinity, MODULARITY_RESOLUTION))
+        found["sparseness"].append(boundary_sparseness(labels, affinity, density_ranks))
         found["silhouette"].append(silhouette_to_centers(labels, features))
-        found["learnability"].append(
-            learnability(
-                labels,
-                features,
-                classifier=classifier,
-                n_folds=2,
-                max_samples=max(LEARNABILITY_SAMPLES, LEARNABILITY_PER_CLUSTER * heads.n_clusters),
-                random_state=random_state,
-            )
-            if n_samples > 3
-            else 1.0
-        )
     return {
         "consistency": consistency,
         "entropy": entropy,
@@ -248,8 +260,8 @@ def criteria_of_heads(
 def scores_of_heads(criteria: dict[str, NDArray]) -> NDArray[np.floating]:
     """Add up the criteria, each as standard scores among the heads.
 
-    Modularity and information look at the graph, the silhouette at distances, the learnability at
-    whether clusters can be told apart by planes. Each fails on some sets; their sum fails on few.
+    Information and modularity look at how many neighbors are cut apart, and how clusters are
+    sized; sparseness looks at where the cuts run. Each fails on some sets, their sum on few.
 
     Parameters
     ----------
@@ -269,21 +281,13 @@ def scores_of_heads(criteria: dict[str, NDArray]) -> NDArray[np.floating]:
 
 
 def head_with_best_evidence(
-    criteria: dict[str, NDArray], priors: Sequence[str], entropy_weight: float
+    criteria: dict[str, NDArray], priors: Sequence[str], n_clusters: int, entropy_weight: float
 ) -> int:
-    """Decide whether classes are balanced, then return the best head.
+    """Return the head with the best score, or a balanced one if that is not clearly better.
 
-    The balanced prior is strong help where it is true and does harm where it is not. Whether it is
-    true shows in heads that estimate the sizes: classes count as balanced if one of these, in the
-    better half by `scores_of_heads`, ends with nearly even clusters, or if half of the lenient
-    heads end with clusters that are still more even. Then the balanced head with the lowest SCAN
-    loss is taken.
-
-    Where neighbors are poor, estimated sizes drift apart by themselves. So they are not trusted if
-    lenient heads, which need not be even, stay nearly even, and no head with estimated sizes has
-    the largest modularity among all mined neighbors. Of the heads that remain the best by
-    `scores_of_heads` is taken. Heads that leave clusters empty are set aside as long as others use
-    more.
+    The balanced prior is strong help where it is true and does harm where it is not. Where it is
+    true, heads with other priors find little that the balanced head with the lowest SCAN loss has
+    not; where it is not, they find clusters that say much more of where neighbors are.
 
     Parameters
     ----------
@@ -291,33 +295,24 @@ def head_with_best_evidence(
         From `criteria_of_heads`.
     priors : sequence of str
         Prior that each head was trained with: "balanced", "lenient", "estimated" or another.
+    n_clusters : int
     entropy_weight : float
         Weight of the entropy term in training.
 
     Returns
     -------
     head : int
+        Heads that leave clusters empty are set aside as long as others use more.
     """
     scores = scores_of_heads(criteria)
-    full, kinds = np.isfinite(scores), np.asarray(priors)
-    balanced = np.flatnonzero(full & (kinds == "balanced"))
-    estimated = np.flatnonzero(full & (kinds == "estimated"))
-    lenient = np.flatnonzero(full & (kinds == "lenient"))
-    best_first = estimated[np.argsort(-scores[estimated], kind="stable")]
-    credible = best_first[: max(len(estimated) // 2, 1)]
-    evenness = criteria["evenness"]
-    of_lenient = np.median(evenness[lenient]) if len(lenient) else 0.0
-    of_credible = evenness[credible].max(initial=0.0)
-    if len(balanced) and (of_credible >= EVEN_SIZES or of_lenient >= EVEN_SIZES_OF_LENIENT):
-        as_trained = criteria["consistency"] - entropy_weight * criteria["entropy"]
-        return int(balanced[np.argmin(as_trained[balanced])])
-    if of_lenient >= EVEN_SIZES and len(estimated):
-        others = np.flatnonzero(full & (kinds != "estimated"))
-        best_of_each = [criteria["wide_modularity"][group].max() for group in (others, estimated)]
-        if best_of_each[0] > best_of_each[1]:
-            only_others = {name: values[others] for name, values in criteria.items()}
-            return int(others[np.argmax(scores_of_heads(only_others))])
-    return int(np.argmax(scores))
+    best = int(np.argmax(scores))
+    balanced = np.flatnonzero(np.isfinite(scores) & (np.asarray(priors) == "balanced"))
+    if not len(balanced):
+        return best
+    as_trained = criteria["consistency"] - entropy_weight * criteria["entropy"]
+    even = int(balanced[np.argmin(as_trained[balanced])])
+    gain = criteria["information"][best] - criteria["information"][even]
+    return best if gain > CLEAR_GAIN * np.log(n_clusters) else even
 
 
 def _standardised(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -21,7 +21,7 @@ LAYERS = [
     {"extractors", "training", "neighbors", "scaling", "spaces"},
     {"cluster_count", "merge_tree"},
     {"selection", "metrics", "evaluation", "label_spreading", "suggestion", "class_names"},
-    {"learnability", "graph", "prototypes", "constraints"},
+    {"graph", "prototypes", "constraints"},
     {"networks", "images"},
     {"exceptions", "_progress", "_device", "_files", "_source", "_threads"},
 ]

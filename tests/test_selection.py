@@ -9,11 +9,12 @@ from skscan.graph import symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import (
     CRITERIA,
+    boundary_sparseness,
     criteria_of_heads,
     head_with_best_evidence,
     modularity,
+    neighbor_density_ranks,
     neighbor_information,
-    scan_losses_of_heads,
     scan_selection_loss,
     scores_of_heads,
     silhouette_to_centers,
@@ -75,6 +76,31 @@ def test_silhouette_equals_the_loop_over_samples(labels):
     assert silhouette_to_centers(labels, features) == pytest.approx(np.mean(terms), rel=1e-4)
 
 
+def test_sparseness_equals_the_loop_over_edges(labels, affinity):
+    features = np.random.RandomState(2).standard_normal((40, 3)).astype(np.float32)
+    table = np.random.RandomState(1).randint(40, size=(40, 5))
+    ranks = neighbor_density_ranks(features, table)
+    squares = np.square(features[table] - features[:, None]).sum(axis=(1, 2))
+    assert list(ranks.argsort()) == list((-squares).argsort())
+    assert (ranks.min(), ranks.max()) == (0, 39 / 40)
+    total = weight = 0.0
+    for a, b in np.argwhere(affinity.toarray()):
+        if labels[a] != labels[b]:
+            total += affinity[a, b] * ranks[a]
+            weight += affinity[a, b]
+    assert boundary_sparseness(labels, affinity, ranks) == pytest.approx(1 - total / weight)
+    assert boundary_sparseness(np.zeros(40, int), affinity, ranks) == 1
+
+
+def test_the_boundary_between_groups_is_sparser_than_one_through_them():
+    truth, features, table = blobs([60, 60, 60])
+    ranks, affinity = neighbor_density_ranks(features, table), symmetric_affinity(table)
+    through = (features[:, 0] > 6).astype(int)  # the middle of the first group
+    assert boundary_sparseness(truth, affinity, ranks) > boundary_sparseness(
+        through, affinity, ranks
+    )
+
+
 def test_one_cluster_has_no_silhouette_and_unit_evenness():
     labels = np.zeros(5, dtype=int)
     assert silhouette_to_centers(labels, np.ones((5, 2), dtype=np.float32)) == 0
@@ -107,10 +133,11 @@ def sharp_heads(*centers):
 
 
 def chosen_head(heads, priors, features, table):
-    return head_with_best_evidence(criteria_of_heads(heads, features, table, 0), priors, 5.0)
+    criteria = criteria_of_heads(heads, features, table)
+    return head_with_best_evidence(criteria, priors, heads.n_clusters, 5.0)
 
 
-def test_a_balanced_head_is_taken_when_the_estimated_sizes_are_even():
+def test_a_balanced_head_is_taken_when_no_other_is_clearly_better():
     _, features, table = blobs([50, 50, 50])
     true_centers = 6 * np.eye(3)
     heads = sharp_heads(true_centers + 0.5, true_centers, true_centers)
@@ -118,7 +145,7 @@ def test_a_balanced_head_is_taken_when_the_estimated_sizes_are_even():
     assert chosen_head(heads, priors, features, table) == 0
 
 
-def test_a_balanced_head_is_not_taken_when_the_estimated_sizes_are_uneven():
+def test_a_balanced_head_is_not_taken_when_another_knows_more_of_neighbors():
     _, features, table = blobs([120, 20, 10])
     true_centers = 6 * np.eye(3)
     wrong_centers = np.array([[7.0, 0, 0], [5.0, 0, 0], [0, 3.0, 3.0]])
@@ -141,7 +168,7 @@ def test_the_criteria_agree_on_the_true_groups():
     true_centers, random_state = 6 * np.eye(3), np.random.RandomState(0)
     merged = np.array([[6.0, 0, 0], [0, 3.0, 3.0], [7.0, 0, 0]])
     heads = sharp_heads(random_state.standard_normal((3, 3)), merged, true_centers)
-    criteria = criteria_of_heads(heads, features, table, 0)
+    criteria = criteria_of_heads(heads, features, table)
     assert (heads.predict(features, 2) == truth).mean() > 0.99
     assert int(np.argmax(scores_of_heads(criteria))) == 2
     assert all(np.isfinite(criteria[name]).all() for name in CRITERIA)
@@ -152,7 +179,7 @@ def test_few_samples_can_be_judged(n_samples):
     features = np.arange(3.0 * n_samples, dtype=np.float32).reshape(n_samples, 3)
     heads = sharp_heads(features[:2], features[[1, 0]])
     table = np.tile(np.arange(n_samples), (n_samples, 1))
-    criteria = criteria_of_heads(heads, features, table, 0)
+    criteria = criteria_of_heads(heads, features, table)
     assert np.isfinite(np.concatenate(list(criteria.values()))).all()
 
 
@@ -160,4 +187,5 @@ def test_sharp_true_heads_have_the_lowest_scan_loss():
     _, features, table = blobs([50, 50, 50])
     true_centers = 6 * np.eye(3)
     heads = sharp_heads(true_centers / 50, true_centers, true_centers / 10)
-    assert list(scan_losses_of_heads(heads, features, table).argsort()) == [1, 2, 0]
+    criteria = criteria_of_heads(heads, features, table)
+    assert list((criteria["consistency"] - criteria["entropy"]).argsort()) == [1, 2, 0]

@@ -24,11 +24,11 @@ __all__ = ["ClusterTrainer", "ClusterTrainingResult"]
 DEFAULT_STARTS = (
     "best-k-means",
     "cut",
+    "merge",
+    "diffusion-cut",
     "fine-cut",
-    "k-means",
+    "rare-merge",
     "coarse-cut",
-    "pivoted-cut",
-    "pivoted-fine-cut",
     "k-means",
 )
 
@@ -69,13 +69,15 @@ class ClusterTrainer(BaseEstimator):
         second, and so on.
         In the network all train together with ``starts=("random",)``: the paper has 1 for small
         images, 10 for ImageNet.
-    starts : sequence of str, default=("best-k-means", "cut", "fine-cut", "k-means", ...)
+    starts : sequence of str, default=("best-k-means", "cut", "merge", ...)
         Partitions from which heads start, used in turn: ``"k-means"``, ``"best-k-means"`` (of ten
         runs), normalised cuts of the neighbor graph (``"cut"``, ``"pivoted-cut"``), such cuts
         between small groups of samples (``"coarse-cut"``, ``"fine-cut"``,
-        ``"pivoted-fine-cut"``) and ``"random"``. In the network ``("random",)`` is the paper's
-        start: heads with random weights. Other objectives than SCAN's start from partitions only
-        if their `start` says so.
+        ``"pivoted-fine-cut"``), k-means on the diffusion map (``"diffusion-cut"``), small groups
+        of samples merged by the information that they have of neighbors (``"merge"``, and
+        ``"rare-merge"``, which spares rare classes) and ``"random"``. In the network
+        ``("random",)`` is the paper's start: heads with random weights. Other objectives than
+        SCAN's start from partitions only if their `start` says so.
     class_prior : {"auto", "uniform", "estimate"} or array-like of shape (n_clusters,), \
             default="auto"
         SCAN only. How large clusters are expected to be. ``"uniform"`` is the paper's entropy term,
@@ -101,12 +103,10 @@ class ClusterTrainer(BaseEstimator):
     selection : {"evidence", "scan_loss"}, default="evidence"
         How the head on frozen features is chosen. ``"scan_loss"`` is the paper's rule: the lowest
         SCAN loss with entropy weight 1 over all samples and their nearest neighbors.
-        ``"evidence"`` asks first whether clusters are even: if a credible head with estimated
-        sizes ends with sizes whose entropy is at least 0.98 of the largest, or half of the heads
-        with a weak pull to equal sizes with 0.99, the balanced head with the lowest SCAN loss is
-        kept. If not, heads are compared by modularity and information of
-        the neighbor graph, learnability and silhouette, as standard scores added up; those with
-        estimated sizes are left out where lenient ones stay even and have the larger modularity.
+        ``"evidence"`` compares heads by information and modularity of the neighbor graph and by
+        how sparse samples are at the boundaries of clusters, as standard scores added up. The
+        balanced head with the lowest SCAN loss is kept unless the best of all has more
+        information, by at least 1.5 % of the most that clusters can have.
         See `SCANClusterer.selection_report_` for these figures. Epochs of a
         network, and heads that start at random in it, are compared by the SCAN loss; with
         ``"evidence"`` only among those that use the most clusters.

@@ -19,7 +19,7 @@ from skscan.constraints import Constraints
 from skscan.graph import neighbor_table
 from skscan.label_spreading import spread, weighted_affinity
 from skscan.networks.heads import LinearHeads
-from skscan.selection import EVEN_SIZES, size_evenness
+from skscan.selection import size_evenness
 
 __all__ = ["LabelTrainer", "LabelTrainingResult"]
 
@@ -27,6 +27,9 @@ BATCH_SIZE = 512
 SAMPLES_PER_CLUSTER = 20
 LEARNING_RATE = 0.01
 SPREAD_NEIGHBORS = 10
+EVEN_SIZES = 0.98
+"""Class sizes count as even when their entropy is at least this share of its largest value."""
+
 SMALLEST_SHARE = 1e-3
 """Of the samples, that the head expects in each class, as a multiple of an equal share."""
 

@@ -117,12 +117,12 @@ def train_heads(
     maker = StartMaker(scaled, symmetric_affinity(table), n_clusters, random_state)
     problem = HeadProblem(scaled, table, n_clusters, widths, maker, random_state, device, verbose)
     heads, plan, history, n_epochs = objective.fit(trainer, problem)
-    criteria = criteria_of_heads(heads, scaled, table, random_state.randint(2**31 - 1))
+    criteria = criteria_of_heads(heads, scaled, table)
     if trainer.selection == "scan_loss":
         best = int(np.argmin(criteria["consistency"] - criteria["entropy"]))
     else:
         priors = [prior for _, prior in plan]
-        best = head_with_best_evidence(criteria, priors, trainer.entropy_weight)
+        best = head_with_best_evidence(criteria, priors, n_clusters, trainer.entropy_weight)
     report = _report(criteria, plan, best)
     return ClusterTrainingResult(heads.for_scale(scale), best, history, n_epochs, report=report)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import lobpcg
 
-__all__ = ["normalised_eigenvectors", "unit_rows"]
+__all__ = ["diffusion_coordinates", "normalised_eigenvectors", "unit_rows"]
 
 DENSE_LIMIT = 300
 """Up to this many nodes a dense eigensolver is as fast as an iterative one and never fails."""
@@ -64,6 +64,33 @@ def normalised_eigenvectors(
         values, vectors = lobpcg(normalised, guess, largest=True, maxiter=MAX_ITERATIONS, tol=1e-3)
     leading = np.argsort(-values)[:n_vectors]
     return np.asarray(vectors[:, leading], dtype=np.float32)
+
+
+def diffusion_coordinates(
+    affinity: sparse.csr_matrix, vectors: NDArray[np.floating], n_steps: int
+) -> NDArray[np.floating]:
+    """Place nodes so that distances are those between random walks of so many steps.
+
+    Coordinate j is the j-th right eigenvector of the walk times the n-th power of its eigenvalue
+    (Coifman and Lafon, "Diffusion maps", 2006). The first, which is constant, is left out.
+
+    Parameters
+    ----------
+    affinity : csr_matrix of shape (n_nodes, n_nodes)
+    vectors : ndarray of shape (n_nodes, n_vectors)
+        From `normalised_eigenvectors` of this affinity.
+    n_steps : int
+
+    Returns
+    -------
+    coordinates : ndarray of shape (n_nodes, n_vectors - 1), float32
+    """
+    degrees = np.asarray(affinity.sum(axis=1)).ravel()
+    scale = (1 / np.sqrt(np.where(degrees > 0, degrees, 1))).astype(np.float32)[:, None]
+    walked = scale * (affinity @ (scale * vectors))
+    squares = np.maximum(np.einsum("ij,ij->j", vectors, vectors), np.finfo(np.float32).tiny)
+    eigenvalues = np.clip(np.einsum("ij,ij->j", vectors, walked) / squares, 0, 1)
+    return (scale * vectors * eigenvalues**n_steps)[:, 1:].astype(np.float32)
 
 
 def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.floating]:

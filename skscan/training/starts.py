@@ -14,7 +14,12 @@ from scipy.linalg import qr, svd
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from skscan.training.spectral import normalised_eigenvectors, unit_rows
+from skscan.merge_tree import MASS_EXPONENT, grow_merge_tree
+from skscan.training.spectral import (
+    diffusion_coordinates,
+    normalised_eigenvectors,
+    unit_rows,
+)
 
 __all__ = ["START_KINDS", "Start", "StartMaker"]
 
@@ -29,6 +34,15 @@ MAX_EIGENVECTORS = 50
 
 MAX_GROUPS = 2_000
 """Largest number of groups for the cut of the coarse graph, which is solved densely."""
+
+DIFFUSION_STEPS = 3
+"""Steps of the random walks whose distances `StartMaker.diffusion_cut` goes by."""
+
+MERGED_GROUPS_PER_CLUSTER = 3
+"""With fewer groups for each cluster than this there is little to merge."""
+
+RARE_MASS_EXPONENT = 0.4
+"""Makes it as dear to merge a rare class away as a common one, nearly."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,7 @@ class StartMaker:
         self.affinity = affinity
         self.n_clusters = n_clusters
         self.random_state = random_state
-        self._coarse: dict[int, tuple[NDArray, NDArray[np.floating]]] = {}
+        self._coarse: dict[int, tuple[NDArray, NDArray[np.floating], sparse.csr_matrix]] = {}
 
     def make(self, kinds: Sequence[str]) -> list[Start]:
         """Compute one start for each kind, in this order."""
@@ -78,11 +92,19 @@ class StartMaker:
     @cached_property
     def embedding(self) -> NDArray[np.floating]:
         """Eigenvectors of the normalised graph, shape (n_samples, <= n_clusters)."""
-        n_vectors = min(self.n_clusters, MAX_EIGENVECTORS, len(self.features))
+        return self._eigenvectors[0][:, : self.n_clusters]
+
+    @cached_property
+    def _eigenvectors(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """One more eigenvector than clusters, and coordinates of the diffusion map."""
+        n_vectors = min(self.n_clusters + 1, MAX_EIGENVECTORS, len(self.features))
         if len(self.features) <= EXACT_CUT_LIMIT:
-            return normalised_eigenvectors(self.affinity, n_vectors, self.random_state)
-        groups, vectors = self._coarse_eigenvectors(MAX_GROUPS)
-        return vectors[groups][:, :n_vectors]
+            vectors = normalised_eigenvectors(self.affinity, n_vectors, self.random_state)
+            return vectors, diffusion_coordinates(self.affinity, vectors, DIFFUSION_STEPS)
+        groups, vectors, between = self._coarse_eigenvectors(MAX_GROUPS)
+        vectors = vectors[:, :n_vectors]
+        coordinates = diffusion_coordinates(between, vectors, DIFFUSION_STEPS)
+        return vectors[groups], coordinates[groups]
 
     def kmeans(self, n_init: int = 1) -> NDArray[np.integer]:
         """Partition the features by k-means."""
@@ -91,6 +113,22 @@ class StartMaker:
     def cut(self) -> NDArray[np.integer]:
         """Normalised cut of the graph: k-means on rows of its eigenvectors (Ng et al., 2001)."""
         return self._kmeans(unit_rows(self.embedding), self.n_clusters, n_init=3)
+
+    def diffusion_cut(self) -> NDArray[np.integer]:
+        """Partition by k-means on the diffusion map, where large clusters count for more."""
+        coordinates = self._eigenvectors[1]
+        if coordinates.shape[1] == 0:
+            return self.cut()
+        return self._kmeans(coordinates, self.n_clusters, n_init=10)
+
+    def merge(self, mass_exponent: float) -> NDArray[np.integer]:
+        """Merge small groups of samples that have the same neighbors."""
+        tree = grow_merge_tree(
+            self.features, self.affinity, self.random_state, mass_exponent=mass_exponent
+        )
+        if tree.n_groups < MERGED_GROUPS_PER_CLUSTER * self.n_clusters:
+            return self.cut()
+        return tree.cut(self.n_clusters)
 
     def pivoted_cut(self) -> NDArray[np.integer]:
         """Normalised cut by a pivoted QR of the eigenvectors (Damle et al., 2019)."""
@@ -103,7 +141,7 @@ class StartMaker:
         n_groups = min(groups_per_cluster * self.n_clusters, len(self.features) // 5, MAX_GROUPS)
         if n_groups <= self.n_clusters:
             return self.cut()
-        groups, vectors = self._coarse_eigenvectors(n_groups)
+        groups, vectors, _ = self._coarse_eigenvectors(n_groups)
         vectors = vectors[:, : self.n_clusters]
         if pivoted:
             return _assign_by_pivots(vectors)[groups]
@@ -116,8 +154,10 @@ class StartMaker:
         directions = self.random_state.standard_normal(shape).astype(np.float32)
         return (self.features @ directions).argmax(axis=1)
 
-    def _coarse_eigenvectors(self, n_groups: int) -> tuple[NDArray, NDArray[np.floating]]:
-        """Group of each sample, and the eigenvectors of the graph between groups."""
+    def _coarse_eigenvectors(
+        self, n_groups: int
+    ) -> tuple[NDArray, NDArray[np.floating], sparse.csr_matrix]:
+        """Group of each sample; eigenvectors of the graph between groups, and this graph."""
         if n_groups in self._coarse:
             return self._coarse[n_groups]
         groups = self._kmeans(self.features, n_groups, max_iter=10, init="random")
@@ -127,10 +167,10 @@ class StartMaker:
             shape=(n_samples, n_groups),
         )
         between = (members.T @ self.affinity @ members).tocsr()
-        n_vectors = min(self.n_clusters, n_groups)
+        n_vectors = min(self.n_clusters + 1, n_groups)
         vectors = normalised_eigenvectors(between, n_vectors, self.random_state, dense=True)
-        self._coarse[n_groups] = groups, vectors
-        return groups, vectors
+        self._coarse[n_groups] = groups, vectors, between
+        return self._coarse[n_groups]
 
     def _kmeans(
         self,
@@ -165,6 +205,9 @@ START_KINDS = {
     "best-k-means": lambda maker: maker.kmeans(n_init=10),
     "cut": lambda maker: maker.cut(),
     "pivoted-cut": lambda maker: maker.pivoted_cut(),
+    "diffusion-cut": lambda maker: maker.diffusion_cut(),
+    "merge": lambda maker: maker.merge(MASS_EXPONENT),
+    "rare-merge": lambda maker: maker.merge(RARE_MASS_EXPONENT),
     "coarse-cut": lambda maker: maker.coarse_cut(10, pivoted=False),
     "fine-cut": lambda maker: maker.coarse_cut(30, pivoted=False),
     "pivoted-fine-cut": lambda maker: maker.coarse_cut(30, pivoted=True),

@@ -219,5 +219,5 @@ def test_the_report_says_why_a_head_was_chosen(digits):
     assert [entry["head"] for entry in result.report if entry["chosen"]] == [result.best_head]
     for entry in result.report:
         assert entry["clusters_used"] <= 10
-        assert 0 <= entry["learnability"] <= 1
+        assert 0 <= entry["sparseness"] <= 1
         assert {"start", "prior", "modularity", "information", "silhouette", "score"} <= set(entry)
