@@ -27,14 +27,20 @@ __all__ = [
     "size_evenness",
 ]
 
-CRITERIA = ("information", "modularity", "sparseness")
+CRITERIA = ("information", "modularity", "sparseness", "agreement")
 """What heads are compared by, each with the same weight."""
 
 MODULARITY_RESOLUTION = 0.7
 """Below 1, so that clusters may be of uneven size."""
 
+EVEN_SIZES = 0.985
+"""Sizes count as even when their entropy is at least this share of its largest value."""
+
 CLEAR_GAIN = 0.015
 """Uneven clusters must have more information than balanced ones by this share of the largest."""
+
+CLEAR_MODULARITY = 0.002
+"""By so much other heads must be more modular before estimated sizes are distrusted."""
 
 DISTANCE_ENTRIES = 2**22
 """Differences of coordinates that are held at once."""
@@ -233,14 +239,16 @@ def criteria_of_heads(
     -------
     criteria : dict of str to ndarray of shape (n_heads,)
         clusters_used; evenness of their sizes (`size_evenness`); consistency and entropy of the
-        SCAN loss, each sample with itself and five neighbors; information of neighbors;
-        modularity of the graph at resolution 0.7; sparseness of boundaries; silhouette to the
+        SCAN loss, each sample with itself and five neighbors; their agreement, which is the share
+        of them in the same cluster; information of neighbors; modularity of the graph at
+        resolution 0.7, and strict_modularity at 1; sparseness of boundaries; silhouette to the
         centers. Larger is better, but for consistency.
     """
     affinity = symmetric_affinity(table)
     density_ranks = neighbor_density_ranks(features, table)
     consistency, entropy = scan_terms_of_heads(heads, features, table)
-    names = ("clusters_used", "evenness", *CRITERIA, "silhouette")
+    names = ("clusters_used", "evenness", *CRITERIA, "strict_modularity", "silhouette")
+    near = table[:, :SELECTION_NEIGHBORS]
     found: dict[str, list[float]] = {name: [] for name in names}
     for head in range(len(heads)):
         labels = heads.predict(features, head)
@@ -248,6 +256,8 @@ def criteria_of_heads(
         found["evenness"].append(size_evenness(labels, heads.n_clusters))
         found["information"].append(neighbor_information(labels, affinity))
         found["modularity"].append(modularity(labels, affinity, MODULARITY_RESOLUTION))
+        found["agreement"].append(np.mean(labels[near] == labels[:, None]))
+        found["strict_modularity"].append(modularity(labels, affinity))
         found["sparseness"].append(boundary_sparseness(labels, affinity, density_ranks))
         found["silhouette"].append(silhouette_to_centers(labels, features))
     return {
@@ -260,8 +270,9 @@ def criteria_of_heads(
 def scores_of_heads(criteria: dict[str, NDArray]) -> NDArray[np.floating]:
     """Add up the criteria, each as standard scores among the heads.
 
-    Information and modularity look at how many neighbors are cut apart, and how clusters are
-    sized; sparseness looks at where the cuts run. Each fails on some sets, their sum on few.
+    Information, modularity and agreement look at how many neighbors are cut apart, and weigh the
+    sizes of clusters more or less; sparseness looks at where the cuts run. Each fails on some
+    sets, their sum on few.
 
     Parameters
     ----------
@@ -289,6 +300,10 @@ def head_with_best_evidence(
     true, heads with other priors find little that the balanced head with the lowest SCAN loss has
     not; where it is not, they find clusters that say much more of where neighbors are.
 
+    Where neighbors are poor, estimated sizes drift apart by themselves. So they are not trusted if
+    half of the lenient heads, which need not be even, stay even, and no head with estimated sizes
+    comes near the largest modularity.
+
     Parameters
     ----------
     criteria : dict of str to ndarray of shape (n_heads,)
@@ -304,15 +319,32 @@ def head_with_best_evidence(
     head : int
         Heads that leave clusters empty are set aside as long as others use more.
     """
-    scores = scores_of_heads(criteria)
-    best = int(np.argmax(scores))
-    balanced = np.flatnonzero(np.isfinite(scores) & (np.asarray(priors) == "balanced"))
+    kinds = np.asarray(priors)
+    full = np.isfinite(scores_of_heads(criteria))
+    trusted = np.flatnonzero(full & _trusted(criteria, kinds, full))
+    scores = scores_of_heads({name: values[trusted] for name, values in criteria.items()})
+    best = int(trusted[np.argmax(scores)])
+    balanced = np.flatnonzero(full & (kinds == "balanced"))
     if not len(balanced):
         return best
     as_trained = criteria["consistency"] - entropy_weight * criteria["entropy"]
     even = int(balanced[np.argmin(as_trained[balanced])])
     gain = criteria["information"][best] - criteria["information"][even]
     return best if gain > CLEAR_GAIN * np.log(n_clusters) else even
+
+
+def _trusted(
+    criteria: dict[str, NDArray], kinds: NDArray[np.str_], full: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Tell which heads are trusted: all, or all but those with estimated sizes."""
+    lenient, estimated = full & (kinds == "lenient"), full & (kinds == "estimated")
+    others = full & (kinds != "estimated")
+    if not (lenient.any() and estimated.any()):
+        return full
+    even = np.median(criteria["evenness"][lenient]) >= EVEN_SIZES
+    modularity_of = criteria["strict_modularity"]
+    lost = modularity_of[others].max() - modularity_of[estimated].max()
+    return others if even and lost > CLEAR_MODULARITY else full
 
 
 def _standardised(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -103,10 +103,12 @@ class ClusterTrainer(BaseEstimator):
     selection : {"evidence", "scan_loss"}, default="evidence"
         How the head on frozen features is chosen. ``"scan_loss"`` is the paper's rule: the lowest
         SCAN loss with entropy weight 1 over all samples and their nearest neighbors.
-        ``"evidence"`` compares heads by information and modularity of the neighbor graph and by
-        how sparse samples are at the boundaries of clusters, as standard scores added up. The
-        balanced head with the lowest SCAN loss is kept unless the best of all has more
-        information, by at least 1.5 % of the most that clusters can have.
+        ``"evidence"`` compares heads by information and modularity of the neighbor graph, by how
+        many of the nearest neighbors share a cluster, and by how sparse samples are at the
+        boundaries of clusters, as standard scores added up. Those with estimated sizes are left
+        out where lenient ones stay even and are clearly more modular. The balanced head with the
+        lowest SCAN loss is kept unless the best of all has more information, by at least 1.5 % of
+        the most that clusters can have.
         See `SCANClusterer.selection_report_` for these figures. Epochs of a
         network, and heads that start at random in it, are compared by the SCAN loss; with
         ``"evidence"`` only among those that use the most clusters.
