@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -14,6 +14,7 @@ from joblib import Memory
 from sklearn.utils import check_array
 
 from skscan import __version__
+from skscan._files import allocate_array
 from skscan.exceptions import SkscanWarning
 from skscan.extractors.joined import JoinedFeatureExtractor
 from skscan.images import ImageCollection, SkippedImage
@@ -23,10 +24,25 @@ _IRRELEVANT = {"batch_size", "device", "n_jobs", "verbose"}
 
 Extraction = tuple[np.ndarray, list[SkippedImage]]
 
+# Larger averages go to a temporary file that is mapped into memory.
+_MAX_BYTES_IN_MEMORY = 2**29
+_BLOCK_ROWS = 4096
+
+
+class FittedExtraction(NamedTuple):
+    """A fitted extractor and the features of the images that it was fitted on."""
+
+    extractor: Any
+    features: np.ndarray
+    """Of the images as they are, shape (n_images, n_features); rows of skipped images are NaN."""
+    averages: np.ndarray | None
+    """Features as `extract_features` gives them, where the extractor averages several views."""
+    skipped: list[SkippedImage]
+
 
 def fit_extractor(
     extractor: Any, images: ImageCollection, X: Any, memory: Memory
-) -> tuple[Any, np.ndarray, list[SkippedImage]]:
+) -> FittedExtraction:
     """Fit an extractor and extract the features of the same images.
 
     Parameters
@@ -43,26 +59,27 @@ def fit_extractor(
 
     Returns
     -------
-    extractor : transformer
-        The fitted extractor.
-    features : ndarray of shape (n_images, n_features)
-        Features; rows of skipped images are NaN.
-    skipped : list of SkippedImage
-        Images that could not be read.
+    fit : FittedExtraction
     """
     if isinstance(extractor, JoinedFeatureExtractor):
         fits = [fit_extractor(each, images, X, memory) for each in extractor.fresh()]
-        joined = extractor.fitted_with([fitted for fitted, *_ in fits])
-        return joined, *_joined(joined, [(features, skipped) for _, features, skipped in fits])
+        joined = extractor.fitted_with([fit.extractor for fit in fits])
+        features, skipped = _joined(joined, [(fit.features, fit.skipped) for fit in fits])
+        averages = None
+        if any(fit.averages is not None for fit in fits):
+            averages = joined.join(
+                [fit.features if fit.averages is None else fit.averages for fit in fits]
+            )
+        return FittedExtraction(joined, features, averages, skipped)
     if memory.location is None:
-        return _fit_extract(None, extractor, images, X)
+        return FittedExtraction(*_fit_extract(None, extractor, images, X))
     cached = memory.cache(_fit_extract, ignore=["extractor", "images", "X"])
     with tells_of_a_failing_cache(memory):
-        fitted, features, skipped = cached(_key(extractor, images), extractor, images, X)
-    if fitted is not extractor and hasattr(fitted, "set_params"):
+        fit = FittedExtraction(*cached(_key(extractor, images), extractor, images, X))
+    if fit.extractor is not extractor and hasattr(fit.extractor, "set_params"):
         own = extractor.get_params(deep=False)
-        fitted.set_params(**{name: own[name] for name in _IRRELEVANT & own.keys()})
-    return fitted, features, skipped
+        fit.extractor.set_params(**{name: own[name] for name in _IRRELEVANT & own.keys()})
+    return fit
 
 
 @contextmanager
@@ -146,9 +163,23 @@ def _joined(extractor: JoinedFeatureExtractor, parts: list[Extraction]) -> Extra
 
 def _fit_extract(
     key: str | None, extractor: Any, images: ImageCollection, X: Any
-) -> tuple[Any, np.ndarray, list[SkippedImage]]:
+) -> tuple[Any, np.ndarray, np.ndarray | None, list[SkippedImage]]:
     extractor.fit(images if hasattr(extractor, "extract") else X)
-    return extractor, *extract_features(extractor, images, X)
+    if getattr(extractor, "n_views", 1) > 1 and hasattr(extractor, "extract_views"):
+        views, skipped = extractor.extract_views(images)
+        return extractor, np.ascontiguousarray(views[:, 0]), _averages(views), skipped
+    features, skipped = extract_features(extractor, images, X)
+    return extractor, features, None, skipped
+
+
+def _averages(views: np.ndarray) -> np.ndarray:
+    """Mean of the views, of shape (n_images, n_features), a few rows in memory at a time."""
+    shape = (views.shape[0], views.shape[2])
+    averages = allocate_array(shape, views.dtype, "features", _MAX_BYTES_IN_MEMORY)
+    for start in range(0, len(views), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        averages[rows] = views[rows].mean(axis=1)
+    return averages
 
 
 def _key(extractor: Any, images: ImageCollection) -> str:

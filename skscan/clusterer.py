@@ -50,7 +50,9 @@ class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator)
         :class:`DefaultFeatureExtractor`: the embedded backbone, and for grey images that, pixels
         or both, whichever label-free evidence favours. Another string is the name of a timm model.
         Any transformer from images to a 2-D matrix serves too. A list of names and transformers
-        puts their features side by side, each scaled on its own.
+        puts their features side by side, each scaled on its own. Where an extractor averages
+        several views (`n_views`), clusters are found on the images as they are, and averages are
+        sorted into them.
     feature_scaler : transformer, default=None
         Prepares the features; None is :class:`FeatureScaler`.
     neighbor_miner : transformer, default=None
@@ -60,7 +62,8 @@ class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator)
     self_label_trainer : SelfLabelTrainer or "skip", default=None
         Refines the best head; None is :class:`SelfLabelTrainer`, ``"skip"`` leaves it out.
     effort : {"fast", "default", "best"}, default="default"
-        How much is tried when `cluster_trainer` is None.
+        How much is tried when `cluster_trainer` is None. With ``"best"``, an extractor that is
+        given by its name averages four views of each image.
     memory : str or object with the joblib.Memory interface, default=None
         Where to cache features and neighbours, keyed by the data and the parameters that matter.
     device : str, default="auto"
@@ -242,7 +245,8 @@ class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator)
         self.timings_: dict[str, float] = {}
 
         with self._stage("extraction"):
-            features, read, images = self._fit_features(X, memory, random_state)
+            features, averages, read, images = self._fit_features(X, memory, random_state)
+            frozen_extractor = self.feature_extractor_
         n_samples = int(read.sum())
         if n_samples < 2:
             raise ValueError(
@@ -281,6 +285,8 @@ class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator)
         if self.self_label_trainer != "skip":
             with self._stage("self_labeling"):
                 Z = self._self_label(Z, graph, random_state, images)
+        if averages is not None and self.feature_extractor_ is frozen_extractor:
+            Z = self.feature_scaler_.transform(rows_of(averages, read))  # as in predict
 
         self._keep_predictions(Z, read)
         self.neighbors_ = graph_with_gaps(graph, read)
@@ -309,7 +315,10 @@ class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator)
         extractor = getattr(result, "extractor", None)
         if extractor is None or images is None:
             return Z
-        extractor.set_params(device=self.device, n_jobs=self.n_jobs, verbose=self.verbose)
+        n_views = getattr(self.feature_extractor_, "n_views", 1)
+        extractor.set_params(
+            device=self.device, n_jobs=self.n_jobs, n_views=n_views, verbose=self.verbose
+        )
         self.feature_extractor_ = extractor
         self.feature_scaler_ = FunctionTransformer()
         with warnings.catch_warnings():
@@ -350,22 +359,22 @@ class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator)
 
     def _fit_features(
         self, X: Any, memory: Memory, random_state: np.random.RandomState
-    ) -> tuple[np.ndarray, np.ndarray, ImageCollection | None]:
-        """Features of X, which rows could be read, and the images; fits the extractor on them."""
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, ImageCollection | None]:
+        """Fit the extractor; give features, averages of views, which rows were read, images."""
         if is_feature_matrix(X):
             self.feature_extractor_ = None
             self.skipped_: list[SkippedImage] = []
             features = validate_data(self, X, dtype=[np.float64, np.float32])
-            return features, np.ones(len(features), dtype=bool), None
+            return features, None, np.ones(len(features), dtype=bool), None
         images = as_collection(X)
         extractor = self._part("feature_extractor", random_state)
-        self.feature_extractor_, features, self.skipped_ = fit_extractor(
+        self.feature_extractor_, features, averages, self.skipped_ = fit_extractor(
             extractor, images, X, memory
         )
         self.n_features_in_ = features.shape[1]
         if hasattr(self, "feature_names_in_"):  # of an earlier fit on a table
             del self.feature_names_in_
-        return features, readable_rows(len(features), self.skipped_), images
+        return features, averages, readable_rows(len(features), self.skipped_), images
 
     def _part(self, name: str, random_state: np.random.RandomState) -> Any:
         current = getattr(self, name)

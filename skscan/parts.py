@@ -21,6 +21,9 @@ PARTS = frozenset(
     }
 )
 
+#: Views of each image that extractors average which stand for a name, where an effort asks for it.
+VIEWS_OF_EFFORT = {"best": 4}
+
 _INHERITED = {"device": "auto", "n_jobs": None, "verbose": 0}
 
 
@@ -35,7 +38,7 @@ def default_part(part: str, name: Any, effort: str) -> BaseEstimator:
         Its value: None, ``"default"``, ``"auto"`` for the number of clusters, or for the extractor
         the name of a timm model or a list of names and extractors.
     effort : {"fast", "default", "best"}
-        Chooses the schedule of the ClusterTrainer.
+        Chooses the schedule of the ClusterTrainer, and with "best" the views of the extractor.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def default_part(part: str, name: Any, effort: str) -> BaseEstimator:
         If the part has no parts of that name.
     """
     if part == "feature_extractor":
-        return _extractor("default" if name is None else name)
+        return _extractor("default" if name is None else name, VIEWS_OF_EFFORT.get(effort, 1))
     if part == "n_clusters" and name == "auto":
         from skscan.cluster_count import ClusterCountSearch
 
@@ -125,20 +128,20 @@ def fill_parts(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _extractor(name: str | Sequence[Any]) -> BaseEstimator:
+def _extractor(name: str | Sequence[Any], n_views: int) -> BaseEstimator:
     if not isinstance(name, str):
         from skscan.extractors.joined import JoinedFeatureExtractor
 
         return JoinedFeatureExtractor(
-            [_extractor(each) if isinstance(each, str) else clone(each) for each in name]
+            [_extractor(each, n_views) if isinstance(each, str) else clone(each) for each in name]
         )
     if name == "default":
         from skscan.extractors.default import DefaultFeatureExtractor
 
-        return DefaultFeatureExtractor()
+        return DefaultFeatureExtractor(n_views=n_views)
     from skscan.extractors.timm import TimmFeatureExtractor
 
-    return TimmFeatureExtractor(name)
+    return TimmFeatureExtractor(name, n_views=n_views)
 
 
 def inherit_settings(part: Any, owner: Any, random_state: np.random.RandomState) -> Any:

@@ -88,6 +88,7 @@ def cluster(
     backbone: options.Backbone = options.DEFAULT,
     weights: options.Weights = None,
     image_size: options.ImageSize = options.DEFAULT_IMAGE_SIZE,
+    views: options.Views = None,
     errors: options.Errors = options.OnUnreadable.SKIP,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
@@ -121,6 +122,7 @@ def cluster(
                     backbone=backbone,
                     weights=weights,
                     image_size=image_size,
+                    views=_number_of_views(views, effort.value, backbone),
                     errors=errors.value,
                     jobs=jobs,
                     device=device,
@@ -148,6 +150,14 @@ def cluster(
 def _default_results_folder(folder: Path) -> Path:
     name = folder.resolve().stem if folder.is_file() else folder.resolve().name
     return Path(f"{name or 'images'}-clusters")
+
+
+def _number_of_views(views: int | None, effort: str, backbone: str) -> int:
+    if views is not None:
+        return views
+    from skscan.parts import VIEWS_OF_EFFORT
+
+    return 1 if backbone == options.PIXELS else VIEWS_OF_EFFORT.get(effort, 1)
 
 
 def _what_is_kept(results: ResultsFolder, beginning: float) -> str:

@@ -1,10 +1,13 @@
 """Which feature extractor the options ask for, and how one is described."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skscan.cli.errors import WrongUse
 from skscan.cli.options import DEFAULT, DEFAULT_IMAGE_SIZE, EMBEDDED_BACKBONE, PIXELS
+
+if TYPE_CHECKING:
+    from skscan.extractors.timm import TimmFeatureExtractor
 
 
 def extractor_from_options(
@@ -12,6 +15,7 @@ def extractor_from_options(
     backbone: str,
     weights: Path | None,
     image_size: int,
+    views: int = 1,
     errors: str,
     jobs: int | None,
     device: str,
@@ -28,14 +32,15 @@ def extractor_from_options(
     """
     if weights is not None and not weights.is_file():
         raise WrongUse(f"no such file: --weights {weights}")
-    if backbone == PIXELS and (weights is not None or image_size != DEFAULT_IMAGE_SIZE):
-        raise WrongUse(f"--backbone {PIXELS} takes neither --weights nor --image-size")
+    others = weights is not None or image_size != DEFAULT_IMAGE_SIZE or views > 1
+    if backbone == PIXELS and others:
+        raise WrongUse(f"--backbone {PIXELS} takes no --weights, no --image-size and no --views")
     shared: dict[str, Any] = {"errors": errors, "n_jobs": jobs, "verbose": verbose}
     if backbone == PIXELS:
         from skscan.extractors.pixels import PixelFeatureExtractor
 
         return PixelFeatureExtractor(**shared)
-    shared |= {"image_size": image_size, "device": device}
+    shared |= {"image_size": image_size, "n_views": views, "device": device}
     if backbone == DEFAULT and weights is None:
         from skscan.extractors.default import DefaultFeatureExtractor
 
@@ -53,12 +58,19 @@ def describe_extractor(extractor: Any) -> str:
     from skscan.extractors.pixels import PixelFeatureExtractor
     from skscan.extractors.timm import TimmFeatureExtractor
 
-    if isinstance(extractor, DefaultFeatureExtractor):
-        return _DEFAULT_CHOICES[extractor.choice_]
     if isinstance(extractor, PixelFeatureExtractor):
         return PIXELS
-    if not isinstance(extractor, TimmFeatureExtractor):
-        return _describe_network(extractor)
+    if isinstance(extractor, DefaultFeatureExtractor):
+        described = _DEFAULT_CHOICES[extractor.choice_]
+        views = 1 if extractor.choice_ == "pixels" else extractor.n_views
+    elif isinstance(extractor, TimmFeatureExtractor):
+        described, views = _describe_timm(extractor), extractor.n_views
+    else:
+        described, views = _describe_network(extractor), getattr(extractor, "n_views", 1)
+    return f"{described}, mean of {views} views" if views > 1 else described
+
+
+def _describe_timm(extractor: "TimmFeatureExtractor") -> str:
     if extractor.weights is not None:
         return f"{extractor.model_name} with weights of {extractor.weights}"
     if extractor.model_name == EMBEDDED_BACKBONE:

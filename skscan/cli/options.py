@@ -12,6 +12,7 @@ PIXELS = "pixels"
 DEFAULT = "default"
 AUTO = "auto"
 DEFAULT_IMAGE_SIZE = 128
+MAX_VIEWS = 8
 
 
 class Effort(StrEnum):
@@ -107,6 +108,16 @@ ImageSize = Annotated[
         metavar="N",
         parser=whole_number(16, 1024),
         help="Side in pixels at which the backbone sees the images.",
+    ),
+]
+Views = Annotated[
+    int | None,
+    typer.Option(
+        "--views",
+        metavar="N",
+        parser=whole_number(1, MAX_VIEWS),
+        help="Average the features of so many views of each image, at so many times the cost: as "
+        "it is, mirrored, and closer up.  [default: 4 with --effort best, else 1]",
     ),
 ]
 Errors = Annotated[

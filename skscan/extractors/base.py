@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skscan._files import allocate_array
 from skscan._progress import progress
 from skscan.exceptions import ImageReadError, SkippedImagesWarning
+from skscan.extractors.views import make_view
 from skscan.images import SkippedImage, as_collection, printable
 from skscan.images.loading import iter_batches
 
@@ -48,6 +49,9 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     errors: str
     n_jobs: int | None
     verbose: int
+
+    #: Views of an image whose features are averaged; a parameter of extractors that have a network.
+    n_views: int = 1
 
     @abstractmethod
     def _compute(self) -> Callable[[np.ndarray], np.ndarray]:
@@ -138,10 +142,47 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         SkippedImagesWarning
             If images could not be read.
         """
+        return self._extract(X, _mean_of_views, ())
+
+    def extract_views(self, X: Any) -> tuple[np.ndarray, list[SkippedImage]]:
+        """Compute the features of each view of images, which `extract` averages.
+
+        Parameters
+        ----------
+        X : images
+            See `transform`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_images, n_views, n_features), dtype float32
+            The first view is the image itself. See `transform`.
+
+        skipped : list of SkippedImage
+            The images that could not be read, by row, with the reason.
+
+        Raises
+        ------
+        ImageReadError, ValueError
+            See `extract`.
+
+        Warns
+        -----
+        SkippedImagesWarning
+            If images could not be read.
+        """
+        return self._extract(X, _each_view, (self.n_views,))
+
+    def _extract(
+        self,
+        X: Any,
+        summary: Callable[[Iterator[np.ndarray]], np.ndarray],
+        shape_of_views: tuple[int, ...],
+    ) -> tuple[np.ndarray, list[SkippedImage]]:
+        """Compute what `summary` makes of the features of the views of a batch."""
         self._validate_params()
         images = as_collection(X)
         compute = self._compute()
-        shape = (len(images), self._n_features_out)
+        shape = (len(images), *shape_of_views, self._n_features_out)
         features = allocate_array(shape, np.float32, "features", _MAX_BYTES_IN_MEMORY)
         skipped: list[SkippedImage] = []
         bar = progress(
@@ -155,7 +196,8 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                     raise _as_error(batch.skipped[0])
                 skipped += batch.skipped
                 if len(batch.rows):
-                    found = compute(batch.pixels)
+                    views = (make_view(batch.pixels, view) for view in range(self.n_views))
+                    found = summary(map(compute, views))
                     if not np.isfinite(found).all():
                         raise ValueError(
                             f"{type(self).__name__} gives features that are infinite or no "
@@ -209,6 +251,15 @@ def tell_of_skipped(
         SkippedImagesWarning,
         stacklevel=3,
     )
+
+
+def _mean_of_views(features: Iterator[np.ndarray]) -> np.ndarray:
+    first, *others = features
+    return np.mean([first, *others], axis=0) if others else first
+
+
+def _each_view(features: Iterator[np.ndarray]) -> np.ndarray:
+    return np.stack(list(features), axis=1)
 
 
 def _as_error(image: SkippedImage) -> ImageReadError:

@@ -18,6 +18,7 @@ from skscan.extractors.base import ImageFeatureExtractor
 from skscan.extractors.evidence import grouping_score, moved_views
 from skscan.extractors.pixels import PixelFeatureExtractor
 from skscan.extractors.timm import TimmFeatureExtractor
+from skscan.extractors.views import MAX_VIEWS
 from skscan.images import ImageCollection, SkippedImage, as_collection, printable
 from skscan.images.transforms import to_square
 
@@ -57,6 +58,9 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     ----------
     image_size : int, default=128
         Side in pixels of the square that the network sees.
+    n_views : int, default=1
+        From 1 to 8: views of each image whose features by the network are averaged; see
+        `TimmFeatureExtractor`. Pixels are those of the image itself.
     batch_size : int, default=32
         Images that go through the network at once. It does not change the features.
     errors : {"skip", "raise"}, default="skip"
@@ -107,6 +111,7 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "image_size": [Interval(Integral, 1, None, closed="left")],
+        "n_views": [Interval(Integral, 1, MAX_VIEWS, closed="both")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "errors": [StrOptions({"skip", "raise"})],
         "device": [str],
@@ -118,6 +123,7 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self,
         *,
         image_size: int = 128,
+        n_views: int = 1,
         batch_size: int = 32,
         errors: str = "skip",
         device: str = "auto",
@@ -125,6 +131,7 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         verbose: int = 0,
     ) -> None:
         self.image_size = image_size
+        self.n_views = n_views
         self.batch_size = batch_size
         self.errors = errors
         self.device = device
@@ -204,17 +211,37 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             The images that could not be read, by row, with the reason.
         """
         check_is_fitted(self)
-        self._validate_params()
+        if self.choice_ == "both":
+            views, skipped = self.extract_views(X)
+            return views.mean(axis=1), skipped
+        return self._chosen().extract(X)
+
+    def extract_views(self, X: Any) -> tuple[np.ndarray, list[SkippedImage]]:
+        """Compute the features of each view of images, which `extract` averages.
+
+        Parameters
+        ----------
+        X : images
+            See `transform`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_images, n_views, n_features), dtype float32
+            The first view is the image itself; there is no other where pixels were chosen.
+        skipped : list of SkippedImage
+            The images that could not be read, by row, with the reason.
+        """
+        check_is_fitted(self)
         images = as_collection(X)
+        views, skipped = self._chosen().extract_views(images)
         if self.choice_ != "both":
-            return self._extractors(self.verbose)[self.choice_].extract(images)
-        backbone, pixels = self._extractors(self.verbose).values()
-        features, skipped = backbone.extract(images)
+            return views, skipped
         with warnings.catch_warnings():
             # The same images as a moment ago.
             warnings.simplefilter("ignore", SkippedImagesWarning)
-            pixel_features = pixels.extract(images)[0]
-        return _side_by_side(features, pixel_features, self.block_weights_), skipped
+            pixels = self._extractors(self.verbose)["pixels"].extract_views(images)[0]
+        pixels = np.repeat(pixels, self.n_views, axis=1)
+        return _side_by_side(views, pixels, self.block_weights_), skipped
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -237,7 +264,13 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         chosen = parts if self.choice_ == "both" else [self.choice_]
         return sum(parts[name]._n_features_out for name in chosen)
 
-    def _extractors(self, verbose: int) -> dict[str, ImageFeatureExtractor]:
+    def _chosen(self) -> ImageFeatureExtractor:
+        """Extractor of the chosen features, and the network's where there are both."""
+        self._validate_params()
+        name = "pixels" if self.choice_ == "pixels" else "backbone"
+        return self._extractors(self.verbose, self.n_views)[name]
+
+    def _extractors(self, verbose: int, n_views: int = 1) -> dict[str, ImageFeatureExtractor]:
         shared: dict[str, Any] = {
             "errors": self.errors,
             "n_jobs": self.n_jobs,
@@ -246,6 +279,7 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return {
             "backbone": TimmFeatureExtractor(
                 image_size=self.image_size,
+                n_views=n_views,
                 batch_size=self.batch_size,
                 device=self.device,
                 **shared,
@@ -311,7 +345,7 @@ def _is_grey(square: np.ndarray) -> bool:
 
 
 def _unit_rows(features: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    lengths = np.linalg.norm(features, axis=-1, keepdims=True)
     return features / np.maximum(lengths, np.finfo(np.float32).tiny)
 
 
@@ -329,4 +363,4 @@ def _side_by_side(
         _unit_rows(block) * np.float32(weight)
         for block, weight in zip((backbone, pixels), weights, strict=True)
     ]
-    return np.hstack(blocks)
+    return np.concatenate(blocks, axis=-1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skscan._device import resolve_device
 from skscan.extractors.base import ImageFeatureExtractor
+from skscan.extractors.views import MAX_VIEWS
 from skscan.networks.trained import TrainedNetwork
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
         Which features: the backbone's, as they are, or those of the projection head, each of
         length 1.
 
+    n_views : int, default=1
+        From 1 to 8: views of each image whose features are averaged, as in
+        :class:`TimmFeatureExtractor`. The mean of several views is shorter than 1.
+
     batch_size : int, default=256
         Images that go through the network at once. It changes speed and memory, not the features.
 
@@ -53,6 +59,7 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
         **ImageFeatureExtractor._parameter_constraints,
         "network": [TrainedNetwork],
         "output": [StrOptions({"backbone", "projection"})],
+        "n_views": [Interval(Integral, 1, MAX_VIEWS, closed="both")],
         "device": [str],
     }
 
@@ -61,6 +68,7 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
         network: TrainedNetwork,
         *,
         output: str = "backbone",
+        n_views: int = 1,
         batch_size: int = 256,
         errors: str = "skip",
         device: str = "auto",
@@ -69,6 +77,7 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
     ) -> None:
         self.network = network
         self.output = output
+        self.n_views = n_views
         self.batch_size = batch_size
         self.errors = errors
         self.device = device

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from skscan import load
 from skscan.images import list_images
 
 QUICK = ["--effort", "fast", "--backbone", "pixels"]
@@ -77,6 +78,25 @@ def test_quiet_says_nothing(skscan, shared_digits, tmp_path):
     run = skscan("cluster", shared_digits, "-k", 4, "-o", tmp_path / "out", *QUICK, "--quiet")
     assert run.exit_code == 0
     assert run.output == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "n_views"),
+    [(["--views", 2], 2), (["--effort", "best"], 4), (["--effort", "best", "--views", 1], 1)],
+)
+def test_views_are_those_asked_for_or_of_the_effort(
+    skscan, shared_digits, tmp_path, monkeypatch, options, n_views
+):
+    # 72 heads would take their time
+    monkeypatch.setattr("skscan.training.clustering.EFFORTS", {"default": {}, "best": {}})
+    out = tmp_path / "out"
+    size = ["--backbone", "efficientnet_lite0", "--image-size", 32]
+    run = skscan("cluster", shared_digits, "-k", 4, "-o", out, "--json", *size, *options)
+    assert run.exit_code == 0, run.stderr
+    saved = load(out / "model")
+    assert saved.feature_extractor_.n_views == n_views
+    features = json.loads(run.stdout)["features"]
+    assert (f"mean of {n_views} views" in features) == (n_views > 1)
 
 
 def test_same_seed_same_clusters(skscan, shared_digits, results, tmp_path):

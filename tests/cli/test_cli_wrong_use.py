@@ -8,6 +8,8 @@ import shutil
 import pytest
 
 from skscan import PixelFeatureExtractor
+from skscan.cli import options
+from skscan.extractors.views import MAX_VIEWS
 
 QUICK = ["--effort", "fast", "--backbone", "pixels", "--quiet"]
 
@@ -29,6 +31,18 @@ def test_k_that_is_no_number_of_clusters(skscan, shared_digits, k):
 
 def test_k_is_required(skscan, shared_digits):
     assert_one_line_error(skscan("cluster", shared_digits), 2, "-k")
+
+
+@pytest.mark.parametrize("views", ["0", "9", "2.5"])
+def test_views_that_are_no_number_of_views(skscan, shared_digits, views):
+    assert options.MAX_VIEWS == MAX_VIEWS
+    run = skscan("cluster", shared_digits, "-k", 3, "--views", views)
+    assert_one_line_error(run, 2, views, f"from 1 to {MAX_VIEWS}")
+
+
+def test_pixels_have_one_view(skscan, shared_digits, tmp_path):
+    run = skscan("cluster", shared_digits, "-k", 3, "-o", tmp_path / "out", *QUICK, "--views", 2)
+    assert_one_line_error(run, 2, "--backbone pixels", "no --views")
 
 
 def test_unknown_option(skscan, shared_digits):
