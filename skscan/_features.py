@@ -24,7 +24,7 @@ _IRRELEVANT = {"batch_size", "device", "n_jobs", "verbose"}
 
 Extraction = tuple[np.ndarray, list[SkippedImage]]
 
-# Larger averages go to a temporary file that is mapped into memory.
+# Larger features of views go to a temporary file that is mapped into memory.
 _MAX_BYTES_IN_MEMORY = 2**29
 _BLOCK_ROWS = 4096
 
@@ -167,19 +167,22 @@ def _fit_extract(
     extractor.fit(images if hasattr(extractor, "extract") else X)
     if getattr(extractor, "n_views", 1) > 1 and hasattr(extractor, "extract_views"):
         views, skipped = extractor.extract_views(images)
-        return extractor, np.ascontiguousarray(views[:, 0]), _averages(views), skipped
+        return extractor, *_first_and_mean(views), skipped
     features, skipped = extract_features(extractor, images, X)
     return extractor, features, None, skipped
 
 
-def _averages(views: np.ndarray) -> np.ndarray:
-    """Mean of the views, of shape (n_images, n_features), a few rows in memory at a time."""
+def _first_and_mean(views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the first view and the mean of all, with a few rows in memory at a time."""
     shape = (views.shape[0], views.shape[2])
-    averages = allocate_array(shape, views.dtype, "features", _MAX_BYTES_IN_MEMORY)
+    first, mean = (
+        allocate_array(shape, views.dtype, "features", _MAX_BYTES_IN_MEMORY) for _ in range(2)
+    )
     for start in range(0, len(views), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        averages[rows] = views[rows].mean(axis=1)
-    return averages
+        first[rows] = views[rows, 0]
+        mean[rows] = views[rows].mean(axis=1)
+    return first, mean
 
 
 def _key(extractor: Any, images: ImageCollection) -> str:

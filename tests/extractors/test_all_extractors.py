@@ -35,7 +35,6 @@ EXTRACTORS = [
     PixelFeatureExtractor(image_size=8),
     PixelFeatureExtractor(image_size=8, channels="rgb"),
     TimmFeatureExtractor(image_size=32, device="cpu"),
-    TimmFeatureExtractor(image_size=32, device="cpu", n_views=3),
 ]
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 

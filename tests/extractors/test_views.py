@@ -102,6 +102,13 @@ class TestExtractors:
         assert_allclose(views, np.stack(each, axis=1), rtol=1e-4, atol=1e-4)
         assert_allclose(several.transform(PIXELS), views.mean(axis=1), rtol=1e-5, atol=1e-6)
 
+    @pytest.mark.parametrize("batch_size", [1, 2, 5])
+    def test_images_beside_it_do_not_change_an_image(self, batch_size):
+        expected = network(n_views=4).transform(PIXELS)
+        order = [3, 0, 4]
+        found = network(n_views=4, batch_size=batch_size).transform(PIXELS[order])
+        assert_allclose(found, expected[order], rtol=1e-4, atol=1e-4)
+
     def test_one_view_is_the_image_itself(self):
         views, _ = network().extract_views(PIXELS)
         assert_array_equal(views[:, 0], network(n_views=1).transform(PIXELS))
