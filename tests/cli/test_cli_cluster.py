@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from skscan import load
+from skscan.cli.cluster import _number_of_views
 from skscan.images import list_images
 
 QUICK = ["--effort", "fast", "--backbone", "pixels"]
@@ -80,23 +81,30 @@ def test_quiet_says_nothing(skscan, shared_digits, tmp_path):
     assert run.output == ""
 
 
-@pytest.mark.parametrize(
-    ("options", "n_views"),
-    [(["--views", 2], 2), (["--effort", "best"], 4), (["--effort", "best", "--views", 1], 1)],
-)
+@pytest.mark.parametrize(("options", "n_views"), [(["--views", 2], 2), (["--effort", "best"], 4)])
 def test_views_are_those_asked_for_or_of_the_effort(
     skscan, shared_digits, tmp_path, monkeypatch, options, n_views
 ):
-    # 72 heads would take their time
-    monkeypatch.setattr("skscan.training.clustering.EFFORTS", {"default": {}, "best": {}})
-    out = tmp_path / "out"
-    size = ["--backbone", "efficientnet_lite0", "--image-size", 32]
-    run = skscan("cluster", shared_digits, "-k", 4, "-o", out, "--json", *size, *options)
+    few = {name: {"n_heads": 2} for name in ("default", "best")}  # more would take their time
+    monkeypatch.setattr("skscan.training.clustering.EFFORTS", few)
+    out, network = tmp_path / "out", ["--backbone", "efficientnet_lite0", "--image-size", 32]
+    run = skscan("cluster", shared_digits, "-k", 4, "-o", out, "--json", *network, *options)
     assert run.exit_code == 0, run.stderr
-    saved = load(out / "model")
-    assert saved.feature_extractor_.n_views == n_views
-    features = json.loads(run.stdout)["features"]
-    assert (f"mean of {n_views} views" in features) == (n_views > 1)
+    assert load(out / "model").feature_extractor_.n_views == n_views
+    assert f"mean of {n_views} views" in json.loads(run.stdout)["features"]
+
+
+@pytest.mark.parametrize(
+    ("views", "effort", "backbone", "expected"),
+    [
+        (None, "default", "default", 1),
+        (None, "best", "resnet18", 4),
+        (1, "best", "default", 1),
+        (None, "best", "pixels", 1),
+    ],
+)
+def test_how_many_views_are_taken(views, effort, backbone, expected):
+    assert _number_of_views(views, effort, backbone) == expected
 
 
 def test_same_seed_same_clusters(skscan, shared_digits, results, tmp_path):
