@@ -6,12 +6,15 @@ import warnings
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skscan._features import extract_features
-from skscan._gaps import readable_rows, rows_of, with_gaps
+from skscan._gaps import graph_between, readable_rows, rows_of, with_gaps
+from skscan.calibration import ambiguous_rows, calibrated, fit_temperature
 from skscan.exceptions import SkscanWarning
+from skscan.graph import neighbor_table
 from skscan.images import as_collection, is_feature_matrix
 from skscan.neighbors import NeighborMiner
 from skscan.prototypes import prototype_indices
@@ -27,13 +30,14 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     """Methods of an estimator that has fitted an extractor, a scaler and heads.
 
     It has the attributes `feature_extractor_` (None after a fit on features), `feature_scaler_`,
-    `heads_`, `best_head_`, `labels_` and `n_features_in_`.
+    `heads_`, `best_head_`, `labels_`, `neighbors_` and `n_features_in_`.
     """
 
     feature_extractor_: Any
     feature_scaler_: Any
     heads_: Any
     best_head_: int
+    neighbors_: csr_matrix
     n_features_in_: int
     n_jobs: int | None
 
@@ -50,10 +54,13 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         labels : ndarray of shape (n_samples,), dtype int64
             Clusters; -1 for an image that could not be read.
         """
-        return labels_of(self.predict_proba(X))
+        return self._labels_from(self.predict_proba(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Give the probability of each cluster for each sample.
+
+        What a clusterer gives is calibrated without labels, by the temperature `temperature_`: a
+        sample with a probability of 0.8 is meant to be right in 8 of 10 cases.
 
         Parameters
         ----------
@@ -67,7 +74,7 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         features, read = self._features(X)
         Z = self.feature_scaler_.transform(rows_of(features, read))
-        return with_gaps(self.heads_.predict_proba(Z, self.best_head_), read)
+        return with_gaps(self._probabilities(Z), read)
 
     def transform(self, X: Any) -> np.ndarray:
         """Give the scaled features on which the heads work.
@@ -129,8 +136,11 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._warn_of_empty_clusters(int((prototypes < 0).sum()))
         rows = np.flatnonzero(read)
         self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
-        self.probabilities_ = with_gaps(probabilities, read)
+        table = neighbor_table(graph_between(self.neighbors_, rows))
+        self.temperature_ = fit_temperature(self.heads_, self.best_head_, Z, table)
+        self.probabilities_ = with_gaps(self._probabilities(Z), read)
         self.labels_ = labels_of(self.probabilities_)
+        self.ambiguous_indices_ = ambiguous_rows(self.probabilities_)
 
     def _warn_of_empty_clusters(self, n_empty: int) -> None:
         if n_empty:
@@ -140,6 +150,14 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 SkscanWarning,
                 stacklevel=5,
             )
+
+    def _probabilities(self, Z: np.ndarray) -> np.ndarray:
+        """Probabilities for scaled features, calibrated where a temperature was fitted."""
+        logits = self.heads_.logits(Z, self.best_head_)
+        return calibrated(logits, getattr(self, "temperature_", 1.0))
+
+    def _labels_from(self, probabilities: np.ndarray) -> np.ndarray:
+        return labels_of(probabilities)
 
     @property
     def _n_features_out(self) -> int:

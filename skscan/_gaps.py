@@ -41,3 +41,8 @@ def graph_with_gaps(graph: csr_matrix, read: np.ndarray) -> csr_matrix:
     indptr[rows + 1] = np.diff(graph.indptr)
     indptr = np.cumsum(indptr, dtype=graph.indptr.dtype)
     return csr_matrix((graph.data, rows[pairs.col], indptr), shape=(len(read), len(read)))
+
+
+def graph_between(graph: csr_matrix, rows: np.ndarray) -> csr_matrix:
+    """Return the graph between some samples, explicit zeros kept."""
+    return graph if len(rows) == graph.shape[0] else graph[rows][:, rows]

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 from joblib import Memory
-from scipy.sparse import csr_matrix
 from sklearn.base import ClassifierMixin, clone
 from sklearn.utils import Tags, check_random_state, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skscan._device import resolve_device
-from skscan._fitted import FittedHeadsMixin
-from skscan._gaps import rows_of, with_gaps
+from skscan._gaps import graph_between, rows_of, with_gaps
 from skscan._progress import announce
+from skscan._trust import TrustMixin
+from skscan.calibration import ambiguous_rows
 from skscan.class_names import encode_labels, extend_names, is_unknown, unknown_label
 from skscan.clusterer import SCANClusterer
 from skscan.constraints import Constraints, check_pairs
@@ -38,10 +38,14 @@ _COPIED = (
     "skipped_",
     "n_features_in_",
     "n_iter_",
+    "outlier_scores_",
+    "outlier_indices_",
+    "near_duplicates_",
+    "_outlier_scorer",
 )
 
 
-class SCANClassifier(ClassifierMixin, FittedHeadsMixin):
+class SCANClassifier(ClassifierMixin, TrustMixin):
     """Sort images, or feature vectors, into classes of which a few samples have labels.
 
     Clusters are found as by :class:`SCANClusterer`, without labels; a :class:`LabelTrainer` then
@@ -254,7 +258,7 @@ class SCANClassifier(ClassifierMixin, FittedHeadsMixin):
             Classes, of `classes_`; -1, or ``"-1"`` when the classes are strings, for an image that
             could not be read.
         """
-        return self._names_of(self.predict_proba(X))
+        return super().predict(X)
 
     def score(  # type: ignore[override]  # unlike that of a clusterer it needs y
         self, X: Any, y: Any, sample_weight: Any = None
@@ -317,7 +321,7 @@ class SCANClassifier(ClassifierMixin, FittedHeadsMixin):
                 f"samples without a label, {n_open}."
             )
         rows = np.flatnonzero(read)
-        affinity = symmetric_affinity(neighbor_table(_between(self.neighbors_, rows)))
+        affinity = symmetric_affinity(neighbor_table(graph_between(self.neighbors_, rows)))
         return rows[suggest_samples(affinity, self.probabilities_[read], closed, int(n_samples))]
 
     def __sklearn_tags__(self) -> Tags:
@@ -352,7 +356,7 @@ class SCANClassifier(ClassifierMixin, FittedHeadsMixin):
         clusterer, Z = self._cluster(X, n_clusters, random_state)
         read = ~np.isnan(clusterer.probabilities_[:, 0])
         rows = np.flatnonzero(read)
-        Z, graph = rows_of(Z, read), _between(clusterer.neighbors_, rows)
+        Z, graph = rows_of(Z, read), graph_between(clusterer.neighbors_, rows)
         known = constraints.subset(rows)
         self._check_readable(known, names)
 
@@ -388,7 +392,8 @@ class SCANClassifier(ClassifierMixin, FittedHeadsMixin):
         prototypes = prototype_indices(Z, probabilities)
         self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
         self.probabilities_ = with_gaps(probabilities, read)
-        self.labels_ = self._names_of(self.probabilities_)
+        self.labels_ = self._labels_from(self.probabilities_)
+        self.ambiguous_indices_ = ambiguous_rows(self.probabilities_)
         self.is_labeled_ = constraints.labels >= 0
         return with_gaps(Z, read)
 
@@ -440,7 +445,7 @@ class SCANClassifier(ClassifierMixin, FittedHeadsMixin):
                 "warning on skipped images, and label another one."
             )
 
-    def _names_of(self, probabilities: np.ndarray) -> np.ndarray:
+    def _labels_from(self, probabilities: np.ndarray) -> np.ndarray:
         unread = np.isnan(probabilities[:, 0])
         labels = self.classes_[np.where(unread, 0, probabilities.argmax(axis=1))]
         if unread.any():
@@ -448,8 +453,3 @@ class SCANClassifier(ClassifierMixin, FittedHeadsMixin):
                 labels = labels.astype(np.int64)
             labels[unread] = unknown_label(self.classes_)
         return labels
-
-
-def _between(graph: csr_matrix, rows: np.ndarray) -> csr_matrix:
-    """Return the graph between some samples, explicit zeros kept."""
-    return graph if len(rows) == graph.shape[0] else graph[rows][:, rows]

@@ -25,15 +25,16 @@ from sklearn.utils.validation import check_memory, validate_data
 from skscan._cutting import CuttingMixin
 from skscan._device import resolve_device
 from skscan._features import fit_extractor, tells_of_a_failing_cache
-from skscan._fitted import FittedHeadsMixin
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
+from skscan._trust import TrustMixin
+from skscan.duplicates import near_duplicates
 from skscan.exceptions import SkippedImagesWarning
 from skscan.images import ImageCollection, SkippedImage, as_collection, is_feature_matrix
 from skscan.parts import default_part, fill_parts, inherit_settings, with_spaces
 
 
-class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator):
+class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
     """Sort images, or feature vectors, into semantic classes without labels.
 
     Features are extracted by a frozen network, brought to one scale, and joined to their nearest
@@ -86,6 +87,22 @@ class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator)
         Mined neighbours: distances, each sample itself first as an explicit zero.
     prototype_indices_ : ndarray of shape (n_clusters,)
         The most typical training sample of each cluster; -1 for an empty one.
+    temperature_ : float
+        What logits are divided by in `predict_proba` and `probabilities_`, so that the mean
+        confidence is the share of neighbours on whose cluster the heads agree. It changes no label.
+    ambiguous_indices_ : ndarray of shape (n_ambiguous,), dtype int64
+        Training samples whose second cluster is at least half as probable as the first; the most
+        undecided first.
+    outlier_scores_ : ndarray of shape (n_samples,), dtype float32
+        Mean distance of each training sample to the 10 nearest others, in units of its median; NaN
+        for an image that could not be read. See :meth:`outlier_scores` for new samples.
+    outlier_indices_ : ndarray of shape (n_outliers,), dtype int64
+        Training samples whose score stands out, the most outlying first. A group of more than ten
+        odd samples that are alike does not: they are near each other.
+    near_duplicates_ : ndarray of shape (n_pairs, 2), dtype int64
+        Pairs of training samples that are nearer than mined neighbours are by chance: copies,
+        other crops, reflections, shots in a row. They inflate the purity of neighbours.
+        :func:`skscan.duplicates.duplicate_groups` puts them together.
     n_clusters_ : int
         Number of classes, given or found.
     cluster_count_ : ClusterCountCurve
@@ -266,7 +283,7 @@ class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator)
         with self._stage("mining"):
             miner = self._part("neighbor_miner", random_state)
             graph = _cached_fit_transform(memory, miner, Z)[1]
-        n_clusters = self.n_clusters
+        n_clusters, scaled = self.n_clusters, Z
         self._forget_search()
         if searched:
             with self._stage("cluster_count"):
@@ -288,8 +305,10 @@ class SCANClusterer(CuttingMixin, FittedHeadsMixin, ClusterMixin, BaseEstimator)
         if averages is not None and self.feature_extractor_ is frozen_extractor:
             Z = self.feature_scaler_.transform(rows_of(averages, read))  # as in predict
 
-        self._keep_predictions(Z, read)
         self.neighbors_ = graph_with_gaps(graph, read)
+        self.near_duplicates_ = near_duplicates(self.neighbors_)
+        self._keep_predictions(Z, read)
+        self._keep_outliers(Z, rows_of(features, read), graph if Z is scaled else None, read)
         if searched:
             self._training_features = Z  # what `cut` fits heads on
         return with_gaps(Z, read)

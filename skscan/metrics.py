@@ -150,6 +150,70 @@ def top_k_accuracy(y_true: Any, probabilities: Any, k: int = 5) -> float:
     return float((class_of_cluster[top] == y_true[:, None]).any(axis=1).mean())
 
 
+def expected_calibration_error(y_true: Any, probabilities: Any, *, n_bins: int = 15) -> float:
+    r"""Mean difference between confidence and accuracy, once clusters are matched to classes.
+
+    The confidence of a sample is its largest probability. Samples are put into bins of equal width
+    by confidence, and
+
+    .. math:: \sum_b \frac{n_b}{n} \, \lvert \mathrm{accuracy}_b - \mathrm{confidence}_b \rvert
+
+    is taken over the bins, with the accuracy under the match of :func:`clustering_accuracy`. It is
+    0 when of the samples with a confidence of 0.8 eight in ten are right. The fewer samples there
+    are for each bin, the larger it is by chance.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Class labels, of any type.
+    probabilities : array-like of shape (n_samples, n_clusters)
+        Probability of each cluster.
+    n_bins : int, default=15
+        Number of bins, at least 1.
+
+    Returns
+    -------
+    error : float
+        Between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If n_bins is below 1, the lengths differ, or a probability is not from 0 to 1.
+
+    References
+    ----------
+    Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+
+    Examples
+    --------
+    >>> from skscan.metrics import expected_calibration_error
+    >>> probabilities = [[0.75, 0.25], [0.75, 0.25], [0.25, 0.75], [0.25, 0.75]]
+    >>> expected_calibration_error(["cat", "cat", "dog", "cat"], probabilities)
+    0.0
+    """
+    probabilities = check_array(probabilities, input_name="probabilities")
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be at least 1, got {n_bins!r}.")
+    rounding = 1e-3
+    if probabilities.min() < -rounding or probabilities.max() > 1 + rounding:
+        raise ValueError(
+            f"probabilities must be from 0 to 1, got {probabilities.min():.3g} to "
+            f"{probabilities.max():.3g}."
+        )
+    y_true = column_or_1d(y_true)
+    check_consistent_length(y_true, probabilities)
+    _, y_true = np.unique(y_true, return_inverse=True)
+    clusters = probabilities.argmax(axis=1)
+    right = match_clusters(y_true, clusters, probabilities.shape[1])[clusters] == y_true
+    confidences = probabilities.max(axis=1).astype(np.float64)
+    bins = np.clip(np.ceil(confidences * n_bins).astype(int) - 1, 0, n_bins - 1)
+    excess = np.bincount(bins, weights=confidences - right)
+    return float(np.abs(excess).sum() / len(y_true))
+
+
 def match_clusters(
     y_true: Any, y_pred: Any, n_clusters: int, *, majority: bool = False
 ) -> NDArray[np.int64]:
@@ -204,6 +268,10 @@ def match_clusters(
 
 def neighbor_purity(graph: csr_matrix, y: Any) -> float:
     """Share of neighbour pairs that have the same label.
+
+    Near-duplicates (copies, other crops, shots in a row) are neighbours of each other and have the
+    same label: they inflate the purity, and what can be learned from such pairs is little. See
+    :func:`skscan.duplicates.near_duplicates`.
 
     Parameters
     ----------

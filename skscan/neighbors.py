@@ -288,6 +288,8 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def purity(self, y: Any) -> float:
         """Share of neighbour pairs that have the same label.
 
+        Near-duplicates among the samples inflate it, see :func:`skscan.metrics.neighbor_purity`.
+
         Parameters
         ----------
         y : array-like of shape (n_samples_fit,)

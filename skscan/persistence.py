@@ -47,6 +47,7 @@ _CLASSES = {
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
     "NetworkTraining": "skscan.training.network_settings",
+    "OutlierScorer": "skscan.outliers",
     "PixelFeatureExtractor": "skscan.extractors.pixels",
     "SCANClassifier": "skscan.classifier",
     "SCANClusterer": "skscan.clusterer",

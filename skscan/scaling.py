@@ -137,6 +137,34 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             Z[rows] = ((self._normalize(X[rows]) - self.mean_) @ self.components_.T) * self.scale_
         return Z
 
+    def left_out_lengths(self, X: Any) -> np.ndarray:
+        """Give the length of what the projection leaves out of each row.
+
+        The distance of a row to the subspace of the components, on the scale of `transform`: rows
+        unlike those of the training data are far from it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        lengths : ndarray of shape (n_samples,), float64
+            0 where all components are kept.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        lengths = np.empty(len(X))
+        for start in range(0, len(X), _BLOCK_ROWS):
+            rows = slice(start, start + _BLOCK_ROWS)
+            centered = self._normalize(X[rows]) - self.mean_
+            kept = centered @ self.components_.T
+            squares = np.square(centered).sum(axis=1, dtype=np.float64)
+            squares -= np.square(kept).sum(axis=1, dtype=np.float64)
+            lengths[rows] = np.sqrt(np.maximum(squares, 0)) * self.scale_
+        return lengths
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # always float32

@@ -117,6 +117,27 @@ class FeatureSpacesScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         scaled = [np.asarray(fitted.transform(part), dtype=np.float32) for fitted, part in parts]
         return np.concatenate(scaled, axis=1)
 
+    def left_out_lengths(self, X: Any) -> np.ndarray:
+        """Give the length of what the scalers of all spaces leave out of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, sum of widths)
+            Features.
+
+        Returns
+        -------
+        lengths : ndarray of shape (n_samples,), float64
+            Scalers that have no such method count as leaving out nothing.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
+        squares = np.zeros(len(X))
+        for fitted, part in zip(self.scalers_, self._split(X), strict=True):
+            if hasattr(fitted, "left_out_lengths"):
+                squares += np.square(fitted.left_out_lengths(part))
+        return np.sqrt(squares)
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # always float32

@@ -143,7 +143,7 @@ def test_score_is_the_negated_selection_loss(few, small):
     distances = 1 - np.clip(_cosines(X), -1, 1)
     np.fill_diagonal(distances, np.inf)
     neighbors = np.argsort(distances, axis=1)[:, :5]
-    p = small.predict_proba(X).astype(float)
+    p = small.heads_.predict_proba(small.transform(X), small.best_head_).astype(float)
     agreement = np.log(np.einsum("ic,ikc->ik", p, p[neighbors])).mean()
     mean = p.mean(axis=0)
     assert small.score(X) == pytest.approx(agreement - (mean * np.log(mean)).sum(), abs=1e-4)

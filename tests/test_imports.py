@@ -16,14 +16,15 @@ LAYERS = [
     {"cli", "demo", "__main__"},
     {"report", "recipes"},
     {"classifier"},
-    {"clusterer", "_cutting", "_fitted", "persistence", "interop"},
+    {"clusterer", "_cutting", "_fitted", "_trust", "persistence", "interop"},
     {"parts", "_features", "_gaps"},
     {"extractors", "training", "neighbors", "scaling", "spaces"},
     {"cluster_count", "merge_tree"},
     {"selection", "metrics", "evaluation", "label_spreading", "suggestion", "class_names"},
-    {"graph", "prototypes", "constraints"},
+    {"calibration", "outliers"},
+    {"graph", "duplicates", "prototypes", "constraints"},
     {"networks", "images"},
-    {"exceptions", "_progress", "_device", "_files", "_source", "_threads"},
+    {"exceptions", "_progress", "_device", "_files", "_source", "_subset", "_threads"},
 ]
 
 

@@ -137,6 +137,11 @@ def clusterer_from_network(
     clusterer.probabilities_ = np.empty((0, n_clusters), dtype=np.float32)
     clusterer.neighbors_ = csr_matrix((0, 0))
     clusterer.prototype_indices_ = np.full(n_clusters, -1)
+    clusterer.temperature_ = 1.0
+    clusterer.ambiguous_indices_ = np.empty(0, dtype=np.int64)
+    clusterer.outlier_scores_ = np.empty(0, dtype=np.float32)
+    clusterer.outlier_indices_ = np.empty(0, dtype=np.int64)
+    clusterer.near_duplicates_ = np.empty((0, 2), dtype=np.int64)
     clusterer.history_ = []
     clusterer.selection_report_ = []
     clusterer.n_iter_ = 0

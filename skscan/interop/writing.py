@@ -50,7 +50,8 @@ def save_scan_checkpoint(model: Any, path: str | os.PathLike, kind: str | None =
     -----
     The files hold no size and no normalisation of the images (`image_size`, `resize`, `mean` and
     `std` of a `TrainedNetwork`): give them when the file is read, here or by the authors' code,
-    which knows those of its own data sets.
+    which knows those of its own data sets. Nor do they hold the temperature by which a clusterer's
+    probabilities are calibrated: those of the file are as they came out of training.
 
     The files are of the form that torch wrote before version 1.6, which each version reads: that of
     the authors' time, too.

@@ -230,4 +230,6 @@ def test_a_network_that_was_clustered_here_goes_out_and_back(images, tmp_path):
         path, "cifar", image_size=16, normalization=(network.mean, network.std)
     )
     assert again.network.architecture == small
-    assert_array_equal(again.to_estimator().predict_proba(images), clusterer.predict_proba(images))
+    uncalibrated = clusterer.heads_.predict_proba(clusterer.transform(images), clusterer.best_head_)
+    assert_array_equal(again.to_estimator().predict_proba(images), uncalibrated)
+    assert_array_equal(again.to_estimator().predict(images), clusterer.predict(images))

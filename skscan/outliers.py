@@ -1,0 +1,176 @@
+"""How far samples are from everything that a clusterer was fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.neighbors import NearestNeighbors
+
+from skscan._subset import some_rows
+from skscan.graph import neighbor_table
+
+__all__ = ["OutlierScorer", "left_out_lengths", "outlying_rows"]
+
+MAX_REFERENCES = 20_000
+"""So many training samples are kept to measure distances to."""
+
+N_NEIGHBORS = 10
+N_HELD_OUT = 1000
+
+OUTLYING = 2.5
+"""A sample is outlying when the logarithm of its score is so many robust standard deviations above
+the median."""
+
+
+@dataclass(frozen=True)
+class OutlierScorer:
+    r"""Distances to the nearest training samples, in units of what is typical among these.
+
+    The score of a sample with scaled features z is
+
+    .. math:: \frac{1}{sK} \sum_{k=1}^{K} \sqrt{\lVert z - z_{(k)} \rVert^2 + r^2}
+
+    for its K nearest training samples :math:`z_{(k)}` and the length r of what scaling has left
+    out of its features: images of another kind differ in what the principal components of the
+    training samples do not show. The scale s is the median of that mean over the training samples,
+    each measured to the others.
+
+    Parameters
+    ----------
+    references : ndarray of shape (n_references, n_features), float32
+        Training samples, or 20,000 of them.
+    n_neighbors : int
+        K: 10, or as many as were mined if these are fewer.
+    typical : float
+        s, positive.
+
+    References
+    ----------
+    Angiulli and Pizzuti, "Fast Outlier Detection in High Dimensional Spaces", PKDD 2002.
+
+    Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022.
+    """
+
+    references: NDArray[np.float32]
+    n_neighbors: int
+    typical: float
+
+    @classmethod
+    def fit(
+        cls,
+        features: NDArray[np.float32],
+        left_out: NDArray[np.floating],
+        graph: sparse.csr_matrix,
+        n_jobs: int | None = None,
+    ) -> tuple[OutlierScorer, NDArray[np.float32]]:
+        """Learn what is typical.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_samples, n_features), float32
+            Scaled features.
+        left_out : ndarray of shape (n_samples,)
+            Lengths of what scaling has left out of them.
+        graph : csr_matrix of shape (n_samples, n_samples)
+            Neighbors mined in these features; self may be among them.
+        n_jobs : int or None, default=None
+            Threads of a search, which more than 20,000 samples need.
+
+        Returns
+        -------
+        scorer : OutlierScorer
+        scores : ndarray of shape (n_samples,), float32
+            Of the training samples; infinite for one without neighbors.
+        """
+        table = neighbor_table(graph)
+        is_self = table == np.arange(len(table))[:, None]
+        nearest_first = np.argsort(is_self, axis=1, kind="stable")[:, :N_NEIGHBORS]
+        table = np.take_along_axis(table, nearest_first, axis=1)
+        is_self = np.take_along_axis(is_self, nearest_first, axis=1)
+        n_others = (~is_self).sum(axis=1)
+        total = np.zeros(len(features))
+        for column, same in zip(table.T, is_self.T, strict=True):
+            squares = np.square(features - features[column]).sum(axis=1, dtype=np.float64)
+            total += np.where(same, 0, np.sqrt(squares + np.square(left_out)))
+        means = np.where(n_others > 0, total / np.maximum(n_others, 1), np.inf)
+        own_typical = _typical(means)
+        n_neighbors = max(int(n_others.max()), 1)
+        rows = some_rows(len(features), MAX_REFERENCES)
+        scorer = cls(features[rows], n_neighbors, own_typical)
+        if len(rows) < len(features):  # the references lie farther apart than all samples
+            others = np.setdiff1d(np.arange(len(features)), rows)
+            others = others[some_rows(len(others), N_HELD_OUT)]
+            held_out = scorer._distances(features[others], left_out[others], n_jobs)
+            scorer = cls(features[rows], n_neighbors, _typical(held_out))
+        return scorer, (means / own_typical).astype(np.float32)
+
+    def score(
+        self,
+        features: NDArray[np.float32],
+        left_out: NDArray[np.floating],
+        n_jobs: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Score new samples.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_samples, n_features), float32
+            Scaled features.
+        left_out : ndarray of shape (n_samples,)
+            Lengths of what scaling has left out of them.
+        n_jobs : int or None, default=None
+            Threads of the search.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,), float32
+            1 is typical; the larger, the more outlying.
+        """
+        return (self._distances(features, left_out, n_jobs) / self.typical).astype(np.float32)
+
+    def _distances(
+        self, features: NDArray[np.float32], left_out: NDArray[np.floating], n_jobs: int | None
+    ) -> NDArray[np.float64]:
+        if len(features) == 0:
+            return np.empty(0)
+        index = NearestNeighbors(algorithm="brute", n_jobs=n_jobs).fit(self.references)
+        n_neighbors = min(self.n_neighbors, len(self.references))
+        found = index.kneighbors(features, n_neighbors)[0].astype(np.float64)
+        return np.sqrt(np.square(found) + np.square(left_out)[:, None]).mean(axis=1)
+
+
+def left_out_lengths(scaler: Any, features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Lengths of what a fitted scaler leaves out of features; 0 where it does not know."""
+    lengths = getattr(scaler, "left_out_lengths", None)
+    return np.zeros(len(features)) if lengths is None else lengths(features)
+
+
+def outlying_rows(scores: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Return the rows whose scores stand out, the most outlying first; NaN does not.
+
+    A score stands out when its logarithm lies more than 2.5 robust standard deviations (1.4826
+    times the median of the absolute deviations) above the median.
+
+    References
+    ----------
+    Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993.
+    """
+    tiny = np.finfo(np.float64).tiny
+    logs = np.log(np.maximum(scores.astype(np.float64), tiny))
+    known = logs[~np.isnan(logs)]
+    if len(known) == 0:
+        return np.empty(0, dtype=np.intp)
+    middle = np.median(known)
+    spread = 1.4826 * np.median(np.abs(known - middle))
+    rows = np.flatnonzero(logs > middle + OUTLYING * spread)
+    return rows[np.argsort(-scores[rows], kind="stable")]
+
+
+def _typical(distances: NDArray[np.floating]) -> float:
+    finite = distances[np.isfinite(distances)]
+    typical = float(np.median(finite)) if len(finite) else 0.0
+    return typical if typical > 0 else 1.0  # most samples are copies: distances say it all
