@@ -40,6 +40,17 @@ class FittedExtraction(NamedTuple):
     skipped: list[SkippedImage]
 
 
+def cached_fit_transform(memory: Memory, transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
+    """Fit a transformer; return it and what it makes of X, from the cache where it knows both."""
+    with tells_of_a_failing_cache(memory):
+        return memory.cache(_fit_transform)(transformer, X)
+
+
+def _fit_transform(transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
+    output = transformer.fit_transform(X)
+    return transformer, output
+
+
 def fit_extractor(
     extractor: Any, images: ImageCollection, X: Any, memory: Memory
 ) -> FittedExtraction:

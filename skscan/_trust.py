@@ -57,9 +57,9 @@ class TrustMixin(FittedHeadsMixin):
         Returns
         -------
         scores : ndarray of shape (n_samples,), dtype float32
-            1 is typical; larger is more outlying. NaN for an image that could not be read. Samples
-            of the training set find themselves among the nearest, and score lower than in
-            `outlier_scores_`.
+            1 is typical; larger is more outlying. NaN for an image that could not be read.
+            Training samples are measured to the others, as in `outlier_scores_`; from 20,000
+            samples on, of which a part is kept to measure to, both are only about the same.
 
         References
         ----------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, linear_sum_assignment
@@ -35,7 +37,11 @@ def calibrated(logits: NDArray[np.floating], temperature: float) -> NDArray[np.f
 
 
 def fit_temperature(
-    heads: Heads, best_head: int, features: NDArray[np.floating], table: NDArray[np.integer]
+    heads: Heads,
+    best_head: int,
+    features: NDArray[np.floating],
+    table: NDArray[np.integer],
+    scores: Sequence[float] = (),
 ) -> float:
     r"""Choose the temperature at which the mean confidence is what can be expected to agree.
 
@@ -53,6 +59,9 @@ def fit_temperature(
     features : ndarray of shape (n_samples, n_features)
     table : int ndarray of shape (n_samples, width)
         Neighbors of each sample; self is ignored wherever it stands.
+    scores : sequence of float, default=()
+        How good the heads are by criteria without labels, larger is better; see
+        `expected_agreement`.
 
     Returns
     -------
@@ -70,7 +79,7 @@ def fit_temperature(
     if heads.n_clusters == 1:
         return 1.0
     rows = some_rows(len(features), SAMPLES)
-    agreement = expected_agreement(heads, best_head, features, table, rows)
+    agreement = expected_agreement(heads, best_head, features, table, scores, rows)
     logits = heads.logits(features[rows], best_head)
 
     def excess(log_temperature: float) -> float:
@@ -90,6 +99,7 @@ def expected_agreement(
     best_head: int,
     features: NDArray[np.floating],
     table: NDArray[np.integer],
+    scores: Sequence[float] = (),
     rows: NDArray[np.integer] | None = None,
 ) -> float:
     """Share of neighbors that another head puts into the same cluster as the best head a sample.
@@ -97,8 +107,9 @@ def expected_agreement(
     Heads that were trained from other starts disagree where classes are hard to tell apart, and
     neighbors where clusters border on each other: both say how often a cluster is wrong. Clusters
     of another head are matched one-to-one to those of the best head, so that most samples agree.
-    The median over the other heads is taken, since some of them may have failed. Without other
-    heads it is the best head that judges the neighbors.
+    The median over the better third of the other heads is taken, since some may have failed; over
+    all others, where it is not known which are better. Without other heads it is the best head that
+    judges the neighbors.
 
     Parameters
     ----------
@@ -107,6 +118,8 @@ def expected_agreement(
     features : ndarray of shape (n_samples, n_features)
     table : int ndarray of shape (n_samples, width)
         Neighbors of each sample; self is ignored wherever it stands.
+    scores : sequence of float, default=()
+        Of the first heads, larger is better. Heads beyond count as worse; without any, all count.
     rows : int ndarray or None, default=None
         Samples to judge; None is all.
 
@@ -131,9 +144,8 @@ def expected_agreement(
     inputs = features[needed]
     best = heads.predict(inputs, best_head)
     own = best[places][:, None]
-    judges = [head for head in range(len(heads)) if head != best_head] or [best_head]
     shares = []
-    for head in judges:
+    for head in _judges(len(heads), best_head, scores):
         clusters = heads.predict(inputs, head)
         labels = _matched(clusters, best, heads.n_clusters)[clusters]
         shares.append((labels[near_places] == own)[is_other].mean())
@@ -158,6 +170,15 @@ def ambiguous_rows(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
     second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
     rows = np.flatnonzero(second >= first / 2)
     return rows[np.argsort(-(second[rows] / first[rows]), kind="stable")]
+
+
+def _judges(n_heads: int, best_head: int, scores: Sequence[float]) -> list[int]:
+    others = [head for head in range(n_heads) if head != best_head]
+    known = [head for head in others if head < len(scores)]
+    if known:
+        best_first = sorted(known, key=lambda head: -scores[head])
+        return best_first[: -(-len(known) // 3)]
+    return others or [best_head]
 
 
 def _matched(

@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_memory, validate_data
 
 from skscan._cutting import CuttingMixin
 from skscan._device import resolve_device
-from skscan._features import fit_extractor, tells_of_a_failing_cache
+from skscan._features import cached_fit_transform, fit_extractor
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
 from skscan._trust import TrustMixin
@@ -89,7 +89,8 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         The most typical training sample of each cluster; -1 for an empty one.
     temperature_ : float
         What logits are divided by in `predict_proba` and `probabilities_`, so that the mean
-        confidence is the share of neighbours on whose cluster the heads agree. It changes no label.
+        confidence is the share of neighbours on whose cluster the better heads agree. It changes no
+        label.
     ambiguous_indices_ : ndarray of shape (n_ambiguous,), dtype int64
         Training samples whose second cluster is at least half as probable as the first; the most
         undecided first.
@@ -278,11 +279,11 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         with self._stage("scaling"):
             scaler = self._part("feature_scaler", random_state)
             scaler = with_spaces(scaler, self.feature_extractor_)
-            self.feature_scaler_, Z = _cached_fit_transform(memory, scaler, rows_of(features, read))
+            self.feature_scaler_, Z = cached_fit_transform(memory, scaler, rows_of(features, read))
             Z = np.ascontiguousarray(Z, dtype=np.float32)
         with self._stage("mining"):
             miner = self._part("neighbor_miner", random_state)
-            graph = _cached_fit_transform(memory, miner, Z)[1]
+            graph = cached_fit_transform(memory, miner, Z)[1]
         n_clusters, scaled = self.n_clusters, Z
         self._forget_search()
         if searched:
@@ -410,13 +411,3 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         yield
         self.timings_[name] = time.perf_counter() - start
         announce(f"{name.replace('_', '-')}: {self.timings_[name]:.1f} s", self.verbose)
-
-
-def _fit_transform(transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
-    output = transformer.fit_transform(X)
-    return transformer, output
-
-
-def _cached_fit_transform(memory: Memory, transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
-    with tells_of_a_failing_cache(memory):
-        return memory.cache(_fit_transform)(transformer, X)

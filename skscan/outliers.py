@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ MAX_REFERENCES = 20_000
 
 N_NEIGHBORS = 10
 N_HELD_OUT = 1000
+ROUNDING = 1e-4
+"""A sample nearer to a reference than this share of a typical distance is that reference."""
 
 OUTLYING = 2.5
 """A sample is outlying when the logarithm of its score is so many robust standard deviations above
@@ -36,8 +38,8 @@ class OutlierScorer:
 
     for its K nearest training samples :math:`z_{(k)}` and the length r of what scaling has left
     out of its features: images of another kind differ in what the principal components of the
-    training samples do not show. The scale s is the median of that mean over the training samples,
-    each measured to the others.
+    training samples do not show. The scale s is the median of that mean over the training samples.
+    A sample that is one of them is measured to the others.
 
     Parameters
     ----------
@@ -88,24 +90,16 @@ class OutlierScorer:
         """
         table = neighbor_table(graph)
         is_self = table == np.arange(len(table))[:, None]
-        nearest_first = np.argsort(is_self, axis=1, kind="stable")[:, :N_NEIGHBORS]
-        table = np.take_along_axis(table, nearest_first, axis=1)
-        is_self = np.take_along_axis(is_self, nearest_first, axis=1)
-        n_others = (~is_self).sum(axis=1)
-        total = np.zeros(len(features))
-        for column, same in zip(table.T, is_self.T, strict=True):
-            squares = np.square(features - features[column]).sum(axis=1, dtype=np.float64)
-            total += np.where(same, 0, np.sqrt(squares + np.square(left_out)))
-        means = np.where(n_others > 0, total / np.maximum(n_others, 1), np.inf)
+        means = _mean_distances(features, left_out, features, table, ~is_self)
         own_typical = _typical(means)
-        n_neighbors = max(int(n_others.max()), 1)
+        n_neighbors = min(N_NEIGHBORS, int((~is_self).sum(axis=1).max()))
         rows = some_rows(len(features), MAX_REFERENCES)
-        scorer = cls(features[rows], n_neighbors, own_typical)
+        scorer = cls(features[rows], max(n_neighbors, 1), own_typical)
         if len(rows) < len(features):  # the references lie farther apart than all samples
             others = np.setdiff1d(np.arange(len(features)), rows)
             others = others[some_rows(len(others), N_HELD_OUT)]
             held_out = scorer._distances(features[others], left_out[others], n_jobs)
-            scorer = cls(features[rows], n_neighbors, _typical(held_out))
+            scorer = replace(scorer, typical=_typical(held_out))
         return scorer, (means / own_typical).astype(np.float32)
 
     def score(
@@ -138,9 +132,13 @@ class OutlierScorer:
         if len(features) == 0:
             return np.empty(0)
         index = NearestNeighbors(algorithm="brute", n_jobs=n_jobs).fit(self.references)
-        n_neighbors = min(self.n_neighbors, len(self.references))
-        found = index.kneighbors(features, n_neighbors)[0].astype(np.float64)
-        return np.sqrt(np.square(found) + np.square(left_out)[:, None]).mean(axis=1)
+        n_found = min(self.n_neighbors + 1, len(self.references))
+        nearest, table = index.kneighbors(features, n_found)
+        is_itself = np.zeros(table.shape, dtype=bool)
+        is_itself[:, 0] = nearest[:, 0] <= ROUNDING * self.typical
+        return _mean_distances(
+            features, left_out, self.references, table, ~is_itself, self.n_neighbors
+        )
 
 
 def left_out_lengths(scaler: Any, features: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -168,6 +166,26 @@ def outlying_rows(scores: NDArray[np.floating]) -> NDArray[np.intp]:
     spread = 1.4826 * np.median(np.abs(known - middle))
     rows = np.flatnonzero(logs > middle + OUTLYING * spread)
     return rows[np.argsort(-scores[rows], kind="stable")]
+
+
+def _mean_distances(
+    features: NDArray[np.float32],
+    left_out: NDArray[np.floating],
+    references: NDArray[np.float32],
+    table: NDArray[np.integer],
+    counted: NDArray[np.bool_],
+    n_neighbors: int = N_NEIGHBORS,
+) -> NDArray[np.float64]:
+    """Mean distance to the first counted rows of a table; infinite where there are none."""
+    counted = counted & (np.cumsum(counted, axis=1) <= n_neighbors)
+    total = np.zeros(len(features))
+    for column, count in zip(table.T, counted.T, strict=True):
+        if not count.any():
+            continue
+        squares = np.square(features - references[column]).sum(axis=1, dtype=np.float64)
+        total += np.where(count, np.sqrt(squares + np.square(left_out)), 0)
+    n_counted = counted.sum(axis=1)
+    return np.where(n_counted > 0, total / np.maximum(n_counted, 1), np.inf)
 
 
 def _typical(distances: NDArray[np.floating]) -> float:

@@ -15,6 +15,7 @@ from skscan.metrics import (
     CLUSTERING_METRICS,
     clustering_accuracy,
     clustering_report,
+    expected_calibration_error,
     get_scorer,
     macro_accuracy,
     many_to_one_accuracy,
@@ -138,3 +139,43 @@ def test_scorers(name):
     X = np.arange(12)[:, None] % 3
     model = Identity().fit(X)
     assert get_scorer(name)(model, X, X[:, 0]) == pytest.approx(1)
+
+
+class TestExpectedCalibrationError:
+    """Against the definition, written out in a loop."""
+
+    def test_definition(self):
+        rng = np.random.RandomState(0)
+        probabilities = rng.dirichlet(np.full(4, 0.4), 500)
+        y = np.where(rng.rand(500) < 0.7, probabilities.argmax(axis=1), rng.randint(4, size=500))
+        confidence = probabilities.max(axis=1)
+        right = probabilities.argmax(axis=1) == y
+        expected = 0.0
+        for low in np.arange(10) / 10:
+            inside = (confidence > low) & (confidence <= low + 0.1)
+            if inside.any():
+                expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+        assert expected_calibration_error(y, probabilities, n_bins=10) == pytest.approx(expected)
+
+    def test_names_and_order_of_clusters_do_not_matter(self):
+        rng = np.random.RandomState(1)
+        probabilities = rng.dirichlet(np.ones(3), 200)
+        y = probabilities.argmax(axis=1)
+        error = expected_calibration_error(y, probabilities)
+        assert error == pytest.approx(1 - probabilities.max(axis=1).mean())
+        names = np.array(["cat", "dog", "elk"])[y]
+        renamed = expected_calibration_error(names[::-1], probabilities[::-1, [2, 0, 1]])
+        assert renamed == pytest.approx(error)
+
+    def test_sure_and_right_or_wrong(self):
+        sure = np.eye(2)[[0, 0, 1, 1]]
+        assert expected_calibration_error([0, 0, 1, 1], sure) == 0
+        assert expected_calibration_error([0, 1, 0, 1], sure) == 0.5
+
+    def test_wrong_use(self):
+        with pytest.raises(ValueError, match="n_bins must be at least 1, got 0"):
+            expected_calibration_error([0, 1], np.eye(2), n_bins=0)
+        with pytest.raises(ValueError, match="from 0 to 1, got -3 to 4"):
+            expected_calibration_error([0, 1], [[4.0, -3.0], [0.0, 1.0]])
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            expected_calibration_error([0, 1, 1], np.eye(2))

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from skscan.clusterer import SCANClusterer
 
-ClusterRow = tuple[str, int, str, int | str]
+ClusterRow = tuple[str, int, str, int | str, str]
 
 EXAMPLES = """Examples:
 
@@ -96,9 +96,11 @@ def cluster(
 ) -> None:
     """Sort a folder of images into K clusters, without labels.
 
-    Writes to OUT: clusters.csv (path, cluster, confidence, second_cluster), skipped.csv (images
-    that could not be read, with the reason), contact_sheets/ (one picture for each cluster, most
-    typical images first), model/ (for `skscan predict`) and summary.json.
+    Writes to OUT: clusters.csv (path, cluster, confidence, second_cluster, outlier_score),
+    skipped.csv (images that could not be read, with the reason), contact_sheets/ (one picture for
+    each cluster, most typical images first), model/ (for `skscan predict`) and summary.json.
+
+    An outlier_score of 1 is typical; the larger, the less an image is like the others.
     """
     out = out if out is not None else _default_results_folder(folder)
     started = time.perf_counter()
@@ -211,7 +213,8 @@ def _stage_results(
     started = time.perf_counter()
     labels, probabilities = clusterer.labels_, clusterer.probabilities_
     with open_table(results.staging / CLUSTERS) as file:
-        write_table(file, CLUSTERS_HEADER, cluster_rows(paths, labels, probabilities))
+        rows = cluster_rows(paths, labels, probabilities, clusterer.outlier_scores_)
+        write_table(file, CLUSTERS_HEADER, rows)
     with open_table(results.staging / SKIPPED) as file:
         write_table(file, SKIPPED_HEADER, [(paths[s.index], s.reason) for s in clusterer.skipped_])
     write_contact_sheets(
@@ -228,11 +231,15 @@ def _stage_results(
 
 
 def cluster_rows(
-    paths: list[str], labels: "np.ndarray", probabilities: "np.ndarray"
+    paths: list[str],
+    labels: "np.ndarray",
+    probabilities: "np.ndarray",
+    outlier_scores: "np.ndarray",
 ) -> list[ClusterRow]:
     """Return the rows of clusters.csv; an image that could not be read (-1) has none.
 
-    With a single cluster, the column of the second one is empty.
+    With a single cluster, the column of the second one is empty, and so is that of the outlier
+    score where the model does not know it (NaN).
     """
     import numpy as np
 
@@ -243,8 +250,9 @@ def cluster_rows(
         second = others.argmax(axis=1).tolist()
     else:
         second = [""] * len(paths)
+    outlier = ["" if np.isnan(score) else f"{score:.4g}" for score in outlier_scores]
     return [
-        (paths[i], int(labels[i]), f"{confidence[i]:.6g}", second[i])
+        (paths[i], int(labels[i]), f"{confidence[i]:.6g}", second[i], outlier[i])
         for i in np.flatnonzero(labels >= 0)
     ]
 
@@ -267,6 +275,7 @@ def _summarise(
         "n_skipped": len(clusterer.skipped_),
         "n_clusters": clusterer.n_clusters_,
         "cluster_sizes": sizes.tolist(),
+        **trust_figures(clusterer),
         "features": describe_extractor(clusterer.feature_extractor_),
         "n_features": int(clusterer.feature_scaler_.n_features_in_),
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
@@ -284,6 +293,24 @@ def _summarise(
     return summary
 
 
+def trust_figures(clusterer: "SCANClusterer") -> dict[str, Any]:
+    """Return how far the clusters can be trusted, in numbers of images.
+
+    Near-duplicates are counted without one image of each group, as what could be left out.
+    """
+    import numpy as np
+
+    from skscan.duplicates import duplicate_groups
+
+    groups = duplicate_groups(clusterer.near_duplicates_)
+    return {
+        "mean_confidence": round(float(np.nanmean(clusterer.probabilities_.max(axis=1))), 4),
+        "n_ambiguous": len(clusterer.ambiguous_indices_),
+        "n_outliers": len(clusterer.outlier_indices_),
+        "n_near_duplicates": sum(len(group) - 1 for group in groups),
+    }
+
+
 def _print_summary(summary: dict[str, Any]) -> None:
     skipped = summary["n_skipped"]
     out = escaped(summary["out"])
@@ -297,6 +324,15 @@ def _print_summary(summary: dict[str, Any]) -> None:
         say(f"number     {first} clusters were found{tail} (-k makes any other number)")
     sizes = "  ".join(f"{c}: {size:,}" for c, size in enumerate(summary["cluster_sizes"]))
     say(f"clusters   {sizes}")
+    share = summary["n_ambiguous"] / max(summary["n_images"] - skipped, 1)
+    say(
+        f"uncertain  about {100 * share:.0f} % ({summary['n_ambiguous']:,} images lie between two "
+        f"clusters); mean confidence {summary['mean_confidence']:.2f}"
+    )
+    say(
+        f"unusual    {summary['n_outliers']:,} images are unlike all others; "
+        f"{summary['n_near_duplicates']:,} are near-duplicates of another"
+    )
     if "accuracy" in summary:
         say(
             f"accuracy   {summary['accuracy']:.4f}   NMI {summary['nmi']:.4f}   "

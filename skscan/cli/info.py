@@ -26,6 +26,7 @@ EXAMPLES = """Examples:
 """
 
 _MICRO_BATCH = 32
+_TRUST = ("mean_confidence", "n_ambiguous", "n_outliers", "n_near_duplicates")
 _PACKAGES = ("torch", "torchvision", "timm", "scikit-learn", "numpy", "pillow")
 
 
@@ -137,6 +138,7 @@ def _results(out: Path) -> dict[str, Any]:
         "skipped": summary.get("n_skipped", "unknown"),
         "n_clusters": clusterer.n_clusters_,
         "cluster_sizes": summary.get("cluster_sizes", []),
+        **{name: summary[name] for name in _TRUST if name in summary},
         "n_features": clusterer.n_features_in_,
         "features_from": describe_extractor(clusterer.feature_extractor_),
         "effort": clusterer.effort,

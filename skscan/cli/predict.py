@@ -63,7 +63,9 @@ def predict(
     The images of NEWFOLDER are sorted with the model in OUT, which `skscan cluster` has written, or
     `skscan convert`.
 
-    The table has the columns path, cluster, confidence and second_cluster.
+    The table has the columns path, cluster, confidence, second_cluster and outlier_score: 1 is
+    typical; the larger, the less an image is like those that the clusters were made of. A model
+    that was converted does not know them: the column is empty.
     """
     if csv is not None:
         check_output_file(csv)
@@ -153,11 +155,10 @@ def _predict(
     """Return the rows of the table, and path and reason of each image that could not be read."""
     import numpy as np
 
-    probabilities = clusterer.predict_proba(paths)
-    unread = np.isnan(probabilities[:, 0])
-    labels = np.where(unread, -1, probabilities.argmax(axis=1))
-    skipped = [(paths[i], _why_unreadable(paths, int(i))) for i in np.flatnonzero(unread)]
-    return cluster_rows(paths, labels, probabilities), skipped
+    found = clusterer.assess(paths)
+    unread = np.flatnonzero(found.labels < 0)
+    skipped = [(paths[i], _why_unreadable(paths, int(i))) for i in unread]
+    return cluster_rows(paths, *found), skipped
 
 
 def _why_unreadable(paths: list[str], index: int) -> str:
@@ -171,9 +172,10 @@ def _why_unreadable(paths: list[str], index: int) -> str:
     return "could not be read at first, but can be now"
 
 
-def _typed(row: ClusterRow) -> tuple[str, int, float, int | None]:
-    path, cluster, confidence, second = row
-    return path, cluster, float(confidence), second if isinstance(second, int) else None
+def _typed(row: ClusterRow) -> tuple[str, int, float, int | None, float | None]:
+    path, cluster, confidence, second, outlier = row
+    second_cluster = second if isinstance(second, int) else None
+    return path, cluster, float(confidence), second_cluster, float(outlier) if outlier else None
 
 
 def _write_csv(csv: Path, rows: list[ClusterRow], skipped: list[tuple[str, str]]) -> None:

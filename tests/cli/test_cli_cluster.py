@@ -24,13 +24,15 @@ def read_table(path):
 
 def test_writes_one_row_for_each_image(skscan, shared_digits, results):
     rows = read_table(results / "clusters.csv")
-    assert list(rows[0]) == ["path", "cluster", "confidence", "second_cluster"]
+    first = ["path", "cluster", "confidence", "second_cluster"]  # others may follow
+    assert list(rows[0]) == [*first, "outlier_score"]
     assert sorted(row["path"] for row in rows) == list_images(shared_digits)
     for row in rows:
         assert 0 <= int(row["cluster"]) < 4
         assert 0 <= int(row["second_cluster"]) < 4
         assert row["cluster"] != row["second_cluster"]
         assert 0 < float(row["confidence"]) <= 1
+        assert 0 < float(row["outlier_score"]) < 10
     assert read_table(results / "skipped.csv") == []
 
 
@@ -69,6 +71,8 @@ def test_summary_for_people_on_stdout_progress_on_stderr(skscan, shared_digits, 
     out = tmp_path / "out"
     run = skscan("cluster", shared_digits, "-k", 4, "-o", out, "--evaluate", *QUICK)
     for word in ("images     200", "features", "seconds", "clusters", "accuracy", "NMI", "ARI"):
+        assert word in run.stdout
+    for word in ("uncertain  about", "mean confidence", "unlike all others", "near-duplicates"):
         assert word in run.stdout
     assert f"skscan predict {out}" in run.stdout
     assert "contact sheets" in run.stderr

@@ -32,7 +32,8 @@ def test_json_holds_the_predictions(skscan, shared_digits, results):
     assert printed["n_clusters"] == 4
     assert sum(printed["cluster_sizes"]) == 200
     first = printed["predictions"][0]
-    assert set(first) == {"path", "cluster", "confidence", "second_cluster"}
+    assert list(first) == ["path", "cluster", "confidence", "second_cluster", "outlier_score"]
+    assert isinstance(first["outlier_score"], float)
     assert isinstance(first["cluster"], int)
     assert isinstance(first["confidence"], float)
 
