@@ -79,6 +79,8 @@ class SCANClassifier(ClassifierMixin, TrustMixin):
     probabilities_ : ndarray of shape (n_samples, n_classes), dtype float32
         Probability of each class, one-hot for labelled samples; `labels_` are the largest. NaN
         for an image that could not be read.
+    ambiguous_indices_, outlier_scores_, outlier_indices_, near_duplicates_ : ndarray
+        As in :class:`SCANClusterer`.
     is_labeled_ : ndarray of shape (n_samples,), dtype bool
         Whether the class of a sample is given in y or follows from it by `must_link`.
     neighbors_ : csr_matrix of shape (n_samples, n_samples)
@@ -110,6 +112,9 @@ class SCANClassifier(ClassifierMixin, TrustMixin):
 
     Notes
     -----
+    Probabilities are those of the head, without a temperature: labels have taught it how sure to
+    be, and what calibrates clusters made them worse.
+
     Unknown is -1 in y, as in :mod:`sklearn.semi_supervised`. Unlike there, labels may be an array
     of strings, in which ``"-1"`` is unknown; in an array of objects -1 and ``"-1"`` are.
 

@@ -88,22 +88,18 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
     prototype_indices_ : ndarray of shape (n_clusters,)
         The most typical training sample of each cluster; -1 for an empty one.
     temperature_ : float
-        What logits are divided by in `predict_proba` and `probabilities_`, so that the mean
-        confidence is the share of neighbours on whose cluster the better heads agree. It changes no
-        label.
+        What logits are divided by for `predict_proba`, so that the mean confidence is the share of
+        neighbours on whose cluster the better heads agree. It changes no label.
     ambiguous_indices_ : ndarray of shape (n_ambiguous,), dtype int64
-        Training samples whose second cluster is at least half as probable as the first; the most
-        undecided first.
+        Samples whose second cluster is at least half as probable as the first, least certain first.
     outlier_scores_ : ndarray of shape (n_samples,), dtype float32
-        Mean distance of each training sample to the 10 nearest others, in units of its median; NaN
-        for an image that could not be read. See :meth:`outlier_scores` for new samples.
+        How far each sample is from the others, see :meth:`outlier_scores`; NaN for unread images.
     outlier_indices_ : ndarray of shape (n_outliers,), dtype int64
-        Training samples whose score stands out, the most outlying first. A group of more than ten
-        odd samples that are alike does not: they are near each other.
+        Samples whose score stands out, the most outlying first; not groups of more than ten that
+        are alike.
     near_duplicates_ : ndarray of shape (n_pairs, 2), dtype int64
-        Pairs of training samples that are nearer than mined neighbours are by chance: copies,
-        other crops, reflections, shots in a row. They inflate the purity of neighbours.
-        :func:`skscan.duplicates.duplicate_groups` puts them together.
+        Pairs of samples that are nearer than neighbours are by chance: copies, other crops, shots
+        in a row. They inflate the purity of neighbours. See `skscan.duplicates`.
     n_clusters_ : int
         Number of classes, given or found.
     cluster_count_ : ClusterCountCurve
