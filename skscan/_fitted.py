@@ -38,7 +38,6 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     heads_: Any
     best_head_: int
     neighbors_: csr_matrix
-    selection_report_: list[dict[str, Any]]
     n_features_in_: int
     n_jobs: int | None
 
@@ -138,8 +137,7 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         rows = np.flatnonzero(read)
         self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
         table = neighbor_table(graph_between(self.neighbors_, rows))
-        scores = [head["score"] for head in self.selection_report_ if "score" in head]
-        self.temperature_ = fit_temperature(self.heads_, self.best_head_, Z, table, scores)
+        self.temperature_ = fit_temperature(self.heads_, self.best_head_, Z, table)
         self.probabilities_ = with_gaps(self._probabilities(Z), read)
         self.labels_ = labels_of(self.probabilities_)
         self.ambiguous_indices_ = ambiguous_rows(self.probabilities_)

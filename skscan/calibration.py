@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, linear_sum_assignment
@@ -41,7 +39,6 @@ def fit_temperature(
     best_head: int,
     features: NDArray[np.floating],
     table: NDArray[np.integer],
-    scores: Sequence[float] = (),
 ) -> float:
     r"""Choose the temperature at which the mean confidence is what can be expected to agree.
 
@@ -59,9 +56,6 @@ def fit_temperature(
     features : ndarray of shape (n_samples, n_features)
     table : int ndarray of shape (n_samples, width)
         Neighbors of each sample; self is ignored wherever it stands.
-    scores : sequence of float, default=()
-        How good the heads are by criteria without labels, larger is better; see
-        `expected_agreement`.
 
     Returns
     -------
@@ -79,7 +73,7 @@ def fit_temperature(
     if heads.n_clusters == 1:
         return 1.0
     rows = some_rows(len(features), SAMPLES)
-    agreement = expected_agreement(heads, best_head, features, table, scores, rows)
+    agreement = expected_agreement(heads, best_head, features, table, rows)
     logits = heads.logits(features[rows], best_head)
 
     def excess(log_temperature: float) -> float:
@@ -99,7 +93,6 @@ def expected_agreement(
     best_head: int,
     features: NDArray[np.floating],
     table: NDArray[np.integer],
-    scores: Sequence[float] = (),
     rows: NDArray[np.integer] | None = None,
 ) -> float:
     """Share of neighbors that another head puts into the same cluster as the best head a sample.
@@ -107,9 +100,9 @@ def expected_agreement(
     Heads that were trained from other starts disagree where classes are hard to tell apart, and
     neighbors where clusters border on each other: both say how often a cluster is wrong. Clusters
     of another head are matched one-to-one to those of the best head, so that most samples agree.
-    The median over the better third of the other heads is taken, since some may have failed; over
-    all others, where it is not known which are better. Without other heads it is the best head that
-    judges the neighbors.
+    Some heads may have failed: the median over the half with the larger modularity (the share of
+    neighbors that the head itself puts together, less what that share would be by chance) is taken.
+    Without other heads it is the best head that judges the neighbors.
 
     Parameters
     ----------
@@ -118,8 +111,6 @@ def expected_agreement(
     features : ndarray of shape (n_samples, n_features)
     table : int ndarray of shape (n_samples, width)
         Neighbors of each sample; self is ignored wherever it stands.
-    scores : sequence of float, default=()
-        Of the first heads, larger is better. Heads beyond count as worse; without any, all count.
     rows : int ndarray or None, default=None
         Samples to judge; None is all.
 
@@ -144,12 +135,16 @@ def expected_agreement(
     inputs = features[needed]
     best = heads.predict(inputs, best_head)
     own = best[places][:, None]
-    shares = []
-    for head in _judges(len(heads), best_head, scores):
+    modularities, shares = [], []
+    for head in [head for head in range(len(heads)) if head != best_head] or [best_head]:
         clusters = heads.predict(inputs, head)
+        together = clusters[near_places] == clusters[places][:, None]
+        sizes = np.bincount(clusters) / len(clusters)
+        modularities.append(together[is_other].mean() - np.square(sizes).sum())
         labels = _matched(clusters, best, heads.n_clusters)[clusters]
         shares.append((labels[near_places] == own)[is_other].mean())
-    return float(np.median(shares))
+    better = np.argsort(-np.array(modularities), kind="stable")[: (len(shares) + 1) // 2]
+    return float(np.median(np.array(shares)[better]))
 
 
 def ambiguous_rows(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -170,15 +165,6 @@ def ambiguous_rows(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
     second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
     rows = np.flatnonzero(second >= first / 2)
     return rows[np.argsort(-(second[rows] / first[rows]), kind="stable")]
-
-
-def _judges(n_heads: int, best_head: int, scores: Sequence[float]) -> list[int]:
-    others = [head for head in range(n_heads) if head != best_head]
-    known = [head for head in others if head < len(scores)]
-    if known:
-        best_first = sorted(known, key=lambda head: -scores[head])
-        return best_first[: -(-len(known) // 3)]
-    return others or [best_head]
 
 
 def _matched(
