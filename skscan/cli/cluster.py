@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from skscan.clusterer import SCANClusterer
 
-ClusterRow = tuple[str, int, str, int | str, str]
+ClusterRow = tuple[str, int, str, int | str]
 
 EXAMPLES = """Examples:
 
@@ -96,11 +96,9 @@ def cluster(
 ) -> None:
     """Sort a folder of images into K clusters, without labels.
 
-    Writes to OUT: clusters.csv (path, cluster, confidence, second_cluster, outlier_score),
-    skipped.csv (images that could not be read, with the reason), contact_sheets/ (one picture for
-    each cluster, most typical images first), model/ (for `skscan predict`) and summary.json.
-
-    An outlier_score of 1 is typical; the larger, the less an image is like the others.
+    Writes to OUT: clusters.csv (path, cluster, confidence, second_cluster), skipped.csv (images
+    that could not be read, with the reason), contact_sheets/ (one picture for each cluster, most
+    typical images first), model/ (for `skscan predict`) and summary.json.
     """
     out = out if out is not None else _default_results_folder(folder)
     started = time.perf_counter()
@@ -213,8 +211,7 @@ def _stage_results(
     started = time.perf_counter()
     labels, probabilities = clusterer.labels_, clusterer.probabilities_
     with open_table(results.staging / CLUSTERS) as file:
-        rows = cluster_rows(paths, labels, probabilities, clusterer.outlier_scores_)
-        write_table(file, CLUSTERS_HEADER, rows)
+        write_table(file, CLUSTERS_HEADER, cluster_rows(paths, labels, probabilities))
     with open_table(results.staging / SKIPPED) as file:
         write_table(file, SKIPPED_HEADER, [(paths[s.index], s.reason) for s in clusterer.skipped_])
     write_contact_sheets(
@@ -234,12 +231,10 @@ def cluster_rows(
     paths: list[str],
     labels: "np.ndarray",
     probabilities: "np.ndarray",
-    outlier_scores: "np.ndarray",
 ) -> list[ClusterRow]:
     """Return the rows of clusters.csv; an image that could not be read (-1) has none.
 
-    With a single cluster, the column of the second one is empty, and so is that of the outlier
-    score where the model does not know it (NaN).
+    With a single cluster, the column of the second one is empty.
     """
     import numpy as np
 
@@ -250,9 +245,8 @@ def cluster_rows(
         second = others.argmax(axis=1).tolist()
     else:
         second = [""] * len(paths)
-    outlier = ["" if np.isnan(score) else f"{score:.4g}" for score in outlier_scores]
     return [
-        (paths[i], int(labels[i]), f"{confidence[i]:.6g}", second[i], outlier[i])
+        (paths[i], int(labels[i]), f"{confidence[i]:.6g}", second[i])
         for i in np.flatnonzero(labels >= 0)
     ]
 

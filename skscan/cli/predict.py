@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skscan.cli import options
-from skscan.cli.cluster import ClusterRow, cluster_rows
+from skscan.cli.cluster import cluster_rows
 from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.inputs import find_images
 from skscan.cli.reporting import reports_errors
@@ -24,6 +24,9 @@ from skscan.cli.terminal import (
 
 if TYPE_CHECKING:
     from skscan.clusterer import SCANClusterer
+
+PREDICTIONS_HEADER = (*CLUSTERS_HEADER, "outlier_score")
+PredictionRow = tuple[str, int, str, int | str, str]
 
 EXAMPLES = """Examples:
 
@@ -97,11 +100,11 @@ def predict(
     if as_json:
         if csv is None:
             summary["predictions"] = [
-                dict(zip(CLUSTERS_HEADER, _typed(row), strict=True)) for row in rows
+                dict(zip(PREDICTIONS_HEADER, _typed(row), strict=True)) for row in rows
             ]
         say_json(summary)
     elif csv is None:
-        say_table(CLUSTERS_HEADER, rows)
+        say_table(PREDICTIONS_HEADER, rows)
         for path, reason in skipped:
             note(f"skipped: {escaped(path)}: {escaped(reason)}")
     elif not quiet:
@@ -151,14 +154,17 @@ def _use_settings(clusterer: "SCANClusterer", **settings: Any) -> None:
 
 def _predict(
     clusterer: "SCANClusterer", paths: list[str]
-) -> tuple[list[ClusterRow], list[tuple[str, str]]]:
+) -> tuple[list[PredictionRow], list[tuple[str, str]]]:
     """Return the rows of the table, and path and reason of each image that could not be read."""
     import numpy as np
 
     found = clusterer.assess(paths)
     unread = np.flatnonzero(found.labels < 0)
     skipped = [(paths[i], _why_unreadable(paths, int(i))) for i in unread]
-    return cluster_rows(paths, *found), skipped
+    rows = cluster_rows(paths, found.labels, found.probabilities)
+    scores = found.outlier_scores[found.labels >= 0]
+    known = ["" if np.isnan(score) else f"{score:.4g}" for score in scores]
+    return [(*row, score) for row, score in zip(rows, known, strict=True)], skipped
 
 
 def _why_unreadable(paths: list[str], index: int) -> str:
@@ -172,15 +178,15 @@ def _why_unreadable(paths: list[str], index: int) -> str:
     return "could not be read at first, but can be now"
 
 
-def _typed(row: ClusterRow) -> tuple[str, int, float, int | None, float | None]:
+def _typed(row: PredictionRow) -> tuple[str, int, float, int | None, float | None]:
     path, cluster, confidence, second, outlier = row
     second_cluster = second if isinstance(second, int) else None
     return path, cluster, float(confidence), second_cluster, float(outlier) if outlier else None
 
 
-def _write_csv(csv: Path, rows: list[ClusterRow], skipped: list[tuple[str, str]]) -> None:
+def _write_csv(csv: Path, rows: list[PredictionRow], skipped: list[tuple[str, str]]) -> None:
     with replaced_atomically(csv) as partial, open_table(partial) as file:
-        write_table(file, CLUSTERS_HEADER, rows)
+        write_table(file, PREDICTIONS_HEADER, rows)
     with (
         replaced_atomically(csv.with_suffix(".skipped.csv")) as partial,
         open_table(partial) as file,

@@ -3,8 +3,7 @@
 ::
 
     OUT/
-      clusters.csv       path, cluster, confidence, second_cluster, outlier_score: one row for each
-                         image sorted
+      clusters.csv       path, cluster, confidence, second_cluster: one row for each image sorted
       skipped.csv        path, reason: one row for each image that could not be read
       contact_sheets/    cluster_00.jpg, ...: one picture for each cluster
       model/             what `skscan predict` and `skscan.load` read
@@ -26,7 +25,7 @@ SKIPPED = "skipped.csv"
 CONTACT_SHEETS = "contact_sheets"
 MODEL = "model"
 SUMMARY = "summary.json"
-CLUSTERS_HEADER = ("path", "cluster", "confidence", "second_cluster", "outlier_score")
+CLUSTERS_HEADER = ("path", "cluster", "confidence", "second_cluster")
 SKIPPED_HEADER = ("path", "reason")
 _FORMAT = "skscan results"
 _STAGING = ".skscan-partial"

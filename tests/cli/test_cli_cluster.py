@@ -24,15 +24,13 @@ def read_table(path):
 
 def test_writes_one_row_for_each_image(skscan, shared_digits, results):
     rows = read_table(results / "clusters.csv")
-    first = ["path", "cluster", "confidence", "second_cluster"]  # others may follow
-    assert list(rows[0]) == [*first, "outlier_score"]
+    assert list(rows[0]) == ["path", "cluster", "confidence", "second_cluster"]
     assert sorted(row["path"] for row in rows) == list_images(shared_digits)
     for row in rows:
         assert 0 <= int(row["cluster"]) < 4
         assert 0 <= int(row["second_cluster"]) < 4
         assert row["cluster"] != row["second_cluster"]
         assert 0 < float(row["confidence"]) <= 1
-        assert 0 < float(row["outlier_score"]) < 10
     assert read_table(results / "skipped.csv") == []
 
 
