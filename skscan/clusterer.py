@@ -300,7 +300,8 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
             with self._stage("self_labeling"):
                 Z = self._self_label(Z, graph, random_state, images)
         if averages is not None and self.feature_extractor_ is frozen_extractor:
-            Z = self.feature_scaler_.transform(rows_of(averages, read))  # as in predict
+            features = averages  # as in predict
+            Z = self.feature_scaler_.transform(rows_of(features, read))
 
         self.neighbors_ = graph_with_gaps(graph, read)
         self.near_duplicates_ = near_duplicates(self.neighbors_)

@@ -163,6 +163,9 @@ class TestClusterers:
     def test_labels_are_what_predict_says(self, digits, fitted):
         assert_allclose(fitted.predict_proba(digits), fitted.probabilities_, atol=1e-4)
         assert_array_equal(fitted.predict(digits), fitted.labels_)
+
+    def test_outlier_scores_are_those_of_the_averages(self, digits, fitted):
+        assert_allclose(fitted.outlier_scores(digits), fitted.outlier_scores_, rtol=1e-3)
         assert_allclose(make().fit_transform(digits), fitted.transform(digits), atol=1e-3)
 
     def test_several_extractors(self, digits):
