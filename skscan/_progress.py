@@ -1,4 +1,4 @@
-"""The one progress display: bars and lines on stderr."""
+"""The one progress display: bars, or lines where nobody watches, on stderr."""
 
 from __future__ import annotations
 
@@ -10,6 +10,30 @@ from tqdm import tqdm
 
 __all__ = ["announce", "progress"]
 
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class _ProgressLines(tqdm):
+    """Progress as lines of its own, for a log: a bar that redraws itself would fill one line."""
+
+    disable: bool
+    written_at = 0
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        if self.n > self.written_at:
+            self.written_at = self.n
+            self.fp.write(f"{msg or self}\n")
+            self.fp.flush()
+
+    def clear(self, *_: Any, **__: Any) -> None:
+        """Leave lines as they are."""
+
+    def close(self) -> None:
+        """Write the last line, without the blank one that ends a bar."""
+        if not self.disable:
+            self.display()
+            self.disable = True
+
 
 def progress(
     iterable: Iterable[Any] | None = None,
@@ -19,7 +43,7 @@ def progress(
     unit: str = "it",
     verbose: int | bool = 1,
 ) -> tqdm:
-    """Wrap an iterable in a progress bar on stderr.
+    """Wrap an iterable in a progress bar on stderr, or in lines where that is no terminal.
 
     Parameters
     ----------
@@ -43,15 +67,18 @@ def progress(
     tqdm
         An iterable and a context manager.
     """
-    return tqdm(
-        iterable,
-        total=total,
-        desc=desc,
-        unit=unit,
-        file=sys.stderr,
-        disable=not verbose,
-        dynamic_ncols=True,
-    )
+    settings: dict[str, Any] = {
+        "total": total,
+        "desc": desc,
+        "unit": unit,
+        "file": sys.stderr,
+        "disable": not verbose,
+    }
+    if sys.stderr is not None and not sys.stderr.isatty():
+        layout = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
+        lines = {"mininterval": SECONDS_BETWEEN_LINES, "ascii": True}
+        return _ProgressLines(iterable, bar_format=layout, **lines, **settings)
+    return tqdm(iterable, dynamic_ncols=True, **settings)
 
 
 def announce(message: str, verbose: int | bool) -> None:

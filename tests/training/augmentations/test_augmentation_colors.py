@@ -37,7 +37,11 @@ def colorful(n, size=16, seed=0):
     return images
 
 
-@pytest.mark.parametrize(("ours", "theirs", "parameters"), OPERATIONS, ids=lambda f: str(f))
+@pytest.mark.parametrize(
+    ("ours", "theirs", "parameters"),
+    OPERATIONS,
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
 def test_operations_are_torchvisions(ours, theirs, parameters):
     images = colorful(len(parameters))
     before = images.clone()
