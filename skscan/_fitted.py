@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skscan._features import extract_features
 from skscan._gaps import graph_between, readable_rows, rows_of, with_gaps
+from skscan._html_repr import html_summary
 from skscan.calibration import ambiguous_rows, calibrated, fit_temperature
 from skscan.exceptions import SkscanWarning
 from skscan.graph import neighbor_table
@@ -150,6 +152,10 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 SkscanWarning,
                 stacklevel=5,
             )
+
+    def _html_repr(self) -> str:
+        """Show in a notebook what scikit-learn shows, then the clusters (scikit-learn >= 1.7)."""
+        return estimator_html_repr(self) + html_summary(self)
 
     def _probabilities(self, Z: np.ndarray) -> np.ndarray:
         """Probabilities for scaled features, calibrated where a temperature was fitted."""

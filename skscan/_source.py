@@ -11,7 +11,7 @@ from skscan import __version__
 __all__ = ["code_version"]
 
 # What is shown, and how, changes no result.
-_NO_PART_OF_RESULTS = frozenset({"cli", "report"})
+_NO_PART_OF_RESULTS = frozenset({"cli", "plotting", "report"})
 
 
 @cache

@@ -14,7 +14,7 @@ PACKAGE = Path(skscan.__file__).parent
 #: From the top to the bottom: a module imports only from its own layer or from lower ones.
 LAYERS = [
     {"cli", "demo", "__main__"},
-    {"report", "recipes"},
+    {"report", "recipes", "plotting"},
     {"classifier"},
     {"clusterer", "_cutting", "_fitted", "_trust", "persistence", "interop"},
     {"parts", "_features", "_gaps"},
@@ -24,7 +24,16 @@ LAYERS = [
     {"calibration", "outliers"},
     {"graph", "duplicates", "prototypes", "constraints"},
     {"networks", "images"},
-    {"exceptions", "_progress", "_device", "_files", "_source", "_subset", "_threads"},
+    {
+        "exceptions",
+        "_html_repr",
+        "_progress",
+        "_device",
+        "_files",
+        "_source",
+        "_subset",
+        "_threads",
+    },
 ]
 
 
