@@ -17,7 +17,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo venv test lint format clean
+.PHONY: help demo venv test lint format docs gallery clean
 export IMAGES K OUT PYTHON
 
 help:  ## Show this list
@@ -47,9 +47,18 @@ format: .venv/installed-lint  ## Bring the code into its style
 	"$(BIN)/ruff" check --fix .
 	"$(BIN)/ruff" format .
 
+docs: .venv/installed-docs  ## Build the documentation into docs/_build/html; examples are not run
+	"$(BIN)/python" -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
+
+gallery: .venv/installed-docs  ## The same with all examples run, which takes some minutes
+	"$(BIN)/python" -m sphinx -W --keep-going -q -D plot_gallery=1 docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
+
 clean:  ## Remove the environment, caches and what the demo has written
 	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage
-	rm -rf demo_output
+	rm -rf demo_output docs/_build docs/api/generated docs/api/backreferences docs/commands
+	rm -rf docs/examples docs/sg_execution_times.rst
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/made:
@@ -73,4 +82,8 @@ clean:  ## Remove the environment, caches and what the demo has written
 
 .venv/installed-lint: .venv/installed
 	"$(BIN)/python" -m pip install --quiet --editable '.[lint]'
+	@touch $@
+
+.venv/installed-docs: .venv/installed
+	"$(BIN)/python" -m pip install --quiet --editable '.[docs]'
 	@touch $@

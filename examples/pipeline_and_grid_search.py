@@ -1,53 +1,77 @@
-"""skscan's parts in scikit-learn's tools: a pipeline, a grid search, other clusterers.
+"""
+Pipeline and GridSearchCV
+=========================
 
-The features are the digits' pixels; ``TimmFeatureExtractor()`` at the head of a pipeline gives
-those of photos.
+skscan's parts in scikit-learn's tools: a pipeline, a grid search without labels, and other
+clusterers on the graph of neighbors. The features are the digits' pixels;
+``TimmFeatureExtractor()`` at the head of a pipeline gives those of photographs.
 """
 
-from sklearn.cluster import DBSCAN, SpectralClustering
+# %%
+# A pipeline
+# ----------
+# A matrix is taken as features, so any transformer can stand before the clusterer.
+
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
-from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skscan import NeighborMiner, SCANClusterer
+from skscan import SCANClusterer
 
+X, y = load_digits(return_X_y=True)  # y serves the scores alone
+pipeline = make_pipeline(PCA(32, random_state=0), SCANClusterer(10, random_state=0))
+print(f"ARI {adjusted_rand_score(y, pipeline.fit_predict(X)):.3f}")
 
-def main() -> None:
-    """Run a pipeline, a grid search, and two clusterers of scikit-learn on the mined graph."""
-    X, y = load_digits(return_X_y=True)  # y serves the scores alone
+# %%
+# A grid search without labels
+# ----------------------------
+# ``SCANClusterer.score`` needs no y: it asks, on images that were left out, whether neighbors
+# share a cluster while all clusters are in use. Parameters of parts are reached with two
+# underscores.
 
-    print("A pipeline")
-    pipeline = make_pipeline(PCA(32, random_state=0), SCANClusterer(10, random_state=0))
-    print(f"  PCA, then SCANClusterer  ARI {adjusted_rand_score(y, pipeline.fit_predict(X)):.3f}")
+from sklearn.model_selection import GridSearchCV
 
-    print("A grid search without labels, by the score of the clusterer")
-    search = GridSearchCV(
-        SCANClusterer(10, effort="fast", random_state=0),
-        {"cluster_trainer__entropy_weight": [1, 2, 5]},
-        cv=3,
-    ).fit(X)
-    results = search.cv_results_
-    for parameters, score in zip(results["params"], results["mean_test_score"], strict=True):
-        print(f"  {parameters}: {score:.3f}")
-    ari = adjusted_rand_score(y, search.predict(X))
-    print(f"  the best one, fitted on all  ARI {ari:.3f}")
+search = GridSearchCV(
+    SCANClusterer(10, effort="fast", self_label_trainer="skip", random_state=0),
+    {"cluster_trainer__entropy_weight": [0.2, 0.5, 1, 2, 5, 10]},
+    cv=3,
+).fit(X)
+print(search.best_params_)
 
-    print("Other clusterers on the same neighbour graph")
-    dbscan = make_pipeline(
-        NeighborMiner(n_neighbors=20),
-        DBSCAN(eps=22, min_samples=5, metric="precomputed"),
-    )
-    print(f"  DBSCAN                   ARI {adjusted_rand_score(y, dbscan.fit_predict(X)):.3f}")
-    spectral = make_pipeline(
-        NeighborMiner(n_neighbors=20),
-        SpectralClustering(
-            10, affinity="precomputed_nearest_neighbors", n_neighbors=20, random_state=0
-        ),
-    )
-    print(f"  SpectralClustering       ARI {adjusted_rand_score(y, spectral.fit_predict(X)):.3f}")
+# %%
+# Does that score know what is good? Beside it the ARI, which needs labels, of a fit on everything.
 
+import matplotlib.pyplot as plt
 
-if __name__ == "__main__":
-    main()
+weights = [p["cluster_trainer__entropy_weight"] for p in search.cv_results_["params"]]
+aris = [
+    adjusted_rand_score(y, search.best_estimator_.set_params(**parameters).fit_predict(X))
+    for parameters in search.cv_results_["params"]
+]
+figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
+ax.plot(weights, search.cv_results_["mean_test_score"], "o-", label="score, without labels")
+ax.set(xscale="log", xlabel="entropy_weight", ylabel="score")
+other = ax.twinx()
+other.plot(weights, aris, "s--", color="tab:orange", label="ARI, with labels")
+other.set(ylabel="ARI", ylim=(0, 1))
+_ = figure.legend(loc="outside upper center", ncols=2, frameon=False)
+
+# %%
+# Other clusterers on the same neighbors
+# --------------------------------------
+# `NeighborMiner` gives the graph that scikit-learn's ``metric="precomputed"`` means.
+
+from sklearn.cluster import DBSCAN, SpectralClustering
+
+from skscan import NeighborMiner
+
+dbscan = make_pipeline(NeighborMiner(20), DBSCAN(eps=22, min_samples=5, metric="precomputed"))
+print(f"DBSCAN              ARI {adjusted_rand_score(y, dbscan.fit_predict(X)):.3f}")
+spectral = make_pipeline(
+    NeighborMiner(20),
+    SpectralClustering(
+        10, affinity="precomputed_nearest_neighbors", n_neighbors=20, random_state=0
+    ),
+)
+print(f"SpectralClustering  ARI {adjusted_rand_score(y, spectral.fit_predict(X)):.3f}")

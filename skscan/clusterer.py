@@ -127,7 +127,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         Seconds of each stage.
     n_features_in_ : int
         Number of features; after a fit on images, of those extracted.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, when X is a matrix with string column names.
 
     References

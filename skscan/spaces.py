@@ -41,7 +41,7 @@ class FeatureSpacesScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Widths of the spaces in the output.
     n_features_in_ : int
         Number of features seen during `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, when X has string column names.
 
     Examples
@@ -108,7 +108,7 @@ class FeatureSpacesScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, sum of spaces_), dtype float32
+        Z : ndarray of shape (n_samples, sum of `spaces_`), dtype float32
             Scaled features.
         """
         check_is_fitted(self)
