@@ -28,7 +28,7 @@ extensions = [
     "quality_summary",
 ]
 exclude_patterns = ["_build", "_ext", "**/README.md", "**/sg_execution_times.rst"]
-nitpicky = False
+toc_object_entries_show_parents = "hide"
 suppress_warnings = [
     "config.cache",  # the gallery's settings hold a function
 ]
@@ -47,7 +47,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "examples",
     "filename_pattern": r"\.py$",
     "ignore_pattern": r"__init__\.py",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": "gallery_order.TeachingOrder",
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
@@ -71,6 +71,7 @@ html_theme_options = {
     "logo": {"text": "skscan"},
     "show_toc_level": 2,
     "navbar_align": "left",
+    "header_links_before_dropdown": 7,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],

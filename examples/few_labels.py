@@ -2,8 +2,9 @@
 A few labels
 ============
 
-A handful of labels gives the classes their names, and makes them better. `SCANClassifier` takes
-them as scikit-learn's semi-supervised estimators do: -1 is unknown.
+A handful of labels gives the classes their names, and makes them better.
+`SCANClassifier` takes them as scikit-learn's semi-supervised estimators do: -1 is
+unknown.
 """
 
 # %%
@@ -19,7 +20,10 @@ names = np.array([f"digit {i}" for i in range(10)], dtype=object)[digits]
 def with_labels(n_each, seed=0):
     """Hide all labels but some of each class."""
     rng = np.random.RandomState(seed)
-    rows = [rng.choice(np.flatnonzero(digits == c), n_each, replace=False) for c in range(10)]
+    rows = [
+        rng.choice(np.flatnonzero(digits == c), n_each, replace=False)
+        for c in range(10)
+    ]
     y = np.full(len(names), -1, dtype=object)
     y[np.concatenate(rows)] = names[np.concatenate(rows)]
     return y
@@ -38,14 +42,19 @@ from skscan import SCANClassifier
 known = y != -1
 alone = LogisticRegression(C=0.01, max_iter=1000).fit(X[known], names[known])
 model = SCANClassifier(random_state=0).fit(X, y)
-print(f"LogisticRegression on 30 labels  {alone.score(X[~known], names[~known]):.3f}")
-print(f"SCANClassifier on the same       {model.score(X[~known], names[~known]):.3f}")
+print(
+    f"LogisticRegression on 30 labels  {alone.score(X[~known], names[~known]):.3f}"
+)
+print(
+    f"SCANClassifier on the same       {model.score(X[~known], names[~known]):.3f}"
+)
 print(model.predict(X[:3]))
 
 # %%
 # More labels
 # -----------
-# What each number of labels gives, and what no labels give once somebody has named the clusters.
+# What each number of labels gives, and what no labels give once somebody has
+# named the clusters.
 
 import matplotlib.pyplot as plt
 
@@ -59,7 +68,9 @@ for n_each in counts:
     hidden = few == -1
     steered = SCANClassifier(random_state=0).fit(X, few)
     scores["SCANClassifier"].append(steered.score(X[hidden], names[hidden]))
-    probe = LogisticRegression(C=0.01, max_iter=1000).fit(X[~hidden], names[~hidden])
+    probe = LogisticRegression(C=0.01, max_iter=1000).fit(
+        X[~hidden], names[~hidden]
+    )
     scores["LogisticRegression"].append(probe.score(X[hidden], names[hidden]))
 clusters = SCANClusterer(10, random_state=0).fit_predict(X)
 
@@ -72,17 +83,20 @@ ax.axhline(
     linestyle=":",
     label="no labels, named rightly",
 )
-ax.set(xscale="log", xlabel="labels for each class", ylabel="accuracy on the others")
+ax.set(
+    xscale="log", xlabel="labels for each class", ylabel="accuracy on the others"
+)
 ax.set_xticks(counts, counts)
 _ = ax.legend(frameon=False)
 
 # %%
-# With one label a class the classifier stays below what the clusters themselves would give: a
-# label that happens to be odd misleads it.
+# With one label a class the classifier stays below what the clusters themselves
+# would give: a label that happens to be odd misleads it.
 #
 # Which images to label next?
 # ---------------------------
-# ``suggest`` names images that are uncertain, have many like them, and differ from each other.
+# ``suggest`` names images that are uncertain, have many like them, and differ
+# from each other.
 
 from skscan.plotting import ClusterDisplay
 
@@ -104,7 +118,8 @@ _ = ClusterDisplay.from_estimator(model, X.reshape(-1, 8, 8) / 16)
 # %%
 # Pairs
 # -----
-# "These two belong together" says less than a label, and is easier to say. Both are kept to.
+# "These two belong together" says less than a label, and is easier to say. Both
+# are kept to.
 
 first, second = np.flatnonzero(digits == 8)[:2], np.flatnonzero(digits == 9)[:2]
 model.fit(X, y, must_link=[first], cannot_link=[(first[0], second[0])])

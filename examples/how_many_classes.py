@@ -2,12 +2,13 @@
 How many classes?
 =================
 
-``n_clusters="auto"`` looks for the number of classes, shows its evidence, and leaves the choice
-open: any other number is cut from the same tree within seconds.
+``n_clusters="auto"`` looks for the number of classes, shows its evidence, and
+leaves the choice open: any other number is cut from the same tree within seconds.
 """
 
 # %%
-# The search over-clusters resamples of the digits into small groups and merges these step by step.
+# The search over-clusters resamples of the digits into small groups and merges
+# these step by step.
 
 from sklearn.datasets import load_digits
 
@@ -20,8 +21,9 @@ print("proposals:", clusterer.cluster_count_.proposals[:4])
 # %%
 # The evidence
 # ------------
-# A peak of the score says: coming down to so many clusters was cheap, going on is not. Look at the
-# first two or three; classes often form groups of their own, which are a peak too.
+# A peak of the score says: coming down to so many clusters was cheap, going on is
+# not. Look at the first two or three; classes often form groups of their own,
+# which are a peak too.
 
 from skscan.plotting import ClusterCountDisplay
 
@@ -30,35 +32,52 @@ _ = ClusterCountDisplay.from_estimator(clusterer)
 # %%
 # The tree of merges
 # ------------------
-# Its last 20 merges. Heights are what a merge costs; a line that crosses ten branches makes ten
-# clusters.
+# Its last 20 merges. Heights are what a merge costs; a line that crosses ten
+# branches makes ten clusters.
 
 import matplotlib.pyplot as plt
 from scipy.cluster.hierarchy import dendrogram
 
 tree = clusterer.merge_tree_
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
-dendrogram(tree.linkage, p=20, truncate_mode="lastp", no_labels=True, color_threshold=0, ax=ax)
+dendrogram(
+    tree.linkage,
+    p=20,
+    truncate_mode="lastp",
+    no_labels=True,
+    color_threshold=0,
+    ax=ax,
+)
 heights = tree.linkage[::-1, 2]
 ax.axhline(
-    (heights[8] * heights[9]) ** 0.5, linestyle="--", color="tab:orange", label="ten clusters"
+    (heights[8] * heights[9]) ** 0.5,
+    linestyle="--",
+    color="tab:orange",
+    label="ten clusters",
 )
-ax.set(yscale="log", ylim=(heights[18] / 1.5, heights[0] * 1.5), ylabel="cost of the merge")
+ax.set(
+    yscale="log",
+    ylim=(heights[18] / 1.5, heights[0] * 1.5),
+    ylabel="cost of the merge",
+)
 _ = ax.legend(frameon=False)
 
 # %%
 # Another number
 # --------------
-# ``cut`` gives a fitted clusterer: two groups of digits that are most alike, and how these look.
+# ``cut`` gives a fitted clusterer: two groups of digits that are most alike, and
+# how these look.
 
 from skscan.plotting import ClusterDisplay
 
 coarse = clusterer.cut(2)
-_ = ClusterDisplay.from_estimator(coarse, digits.images / 16, order="random", random_state=0)
+_ = ClusterDisplay.from_estimator(
+    coarse, digits.images / 16, order="random", random_state=0
+)
 
 # %%
-# Too many clusters do less harm than too few: 14 of them split some digits by the hand that wrote
-# them, and merging two is easier than splitting one.
+# Too many clusters do less harm than too few: 14 of them split some digits by the
+# hand that wrote them, and merging two is easier than splitting one.
 
 fine = clusterer.cut(14)
 _ = ClusterDisplay.from_estimator(fine, digits.images / 16)

@@ -2,15 +2,15 @@
 Patches of photographs
 ======================
 
-What the embedded backbone sees in photographs: two that scikit-learn ships are cut into patches,
-and the patches are sorted. No patch has a name or a place for the clusterer; what it finds are
-things.
+What the embedded backbone sees in photographs: two that scikit-learn ships are
+cut into patches, and the patches are sorted. No patch has a name or a place for
+the clusterer; what it finds are things.
 
 The backbone was trained on ImageNet with labels, as :doc:`/guide/backbones` says.
 """
 
 # %%
-# 330 patches of 80 pixels, in steps of 40.
+# 270 patches of 80 pixels, in steps of 40.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,13 +28,17 @@ patches = np.array(patches)
 print(patches.shape)
 
 # %%
-# Arrays with colors go through the embedded backbone; its features are sorted into six clusters.
+# Arrays with colors go through the embedded backbone; its features are sorted
+# into six clusters.
 
 from skscan import SCANClusterer
 
 N_CLUSTERS = 6
 clusterer = SCANClusterer(N_CLUSTERS, random_state=0).fit(patches)
-print("seconds:", {stage: round(time, 1) for stage, time in clusterer.timings_.items()})
+print(
+    "seconds:",
+    {stage: round(time, 1) for stage, time in clusterer.timings_.items()},
+)
 
 # %%
 # One row for each cluster, the most typical patches first.
@@ -48,7 +52,9 @@ _ = ClusterDisplay.from_estimator(clusterer, patches, n_images=10)
 
 colors = plt.colormaps["tab10"](np.arange(N_CLUSTERS))
 figure, axes = plt.subplots(2, 2, figsize=(8, 5.6), layout="constrained")
-for number, (photo, (above, below)) in enumerate(zip(photos, axes.T, strict=True)):
+for number, (photo, (above, below)) in enumerate(
+    zip(photos, axes.T, strict=True)
+):
     painted = np.full((*photo.shape[:2], 4), np.nan)
     for (of, top, left), cluster in zip(places, clusterer.labels_, strict=True):
         if of == number:

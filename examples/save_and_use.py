@@ -2,13 +2,14 @@
 A folder of photos, a saved model
 =================================
 
-What ``skscan cluster`` and ``skscan predict`` do, from Python: sort a folder, keep the model, and
-sort what comes later into the same classes, in another process.
+What ``skscan cluster`` and ``skscan predict`` do, from Python: sort a folder,
+keep the model, and sort what comes later into the same classes, in another
+process.
 """
 
 # %%
-# A folder. Yours would do: set `folder` to it. This one is made from scikit-learn's digits, with a
-# damaged file among them.
+# A folder. Yours would do: set `folder` to it. This one is made from
+# scikit-learn's digits, with a damaged file among them.
 
 import tempfile
 from pathlib import Path
@@ -20,12 +21,14 @@ scratch = tempfile.TemporaryDirectory()
 folder = Path(scratch.name, "photos")
 folder.mkdir()
 for number, image in enumerate(load_digits().images[:1000]):
-    Image.fromarray((image * 15).astype("uint8")).save(folder / f"{number:04d}.png")
-(folder / "damaged.png").write_bytes(b"no picture")
+    Image.fromarray((image * 15).astype("uint8")).save(
+        folder / f"{number:04d}.png"
+    )
+_ = (folder / "damaged.png").write_bytes(b"no picture")
 
 # %%
-# Paths can be indexed, so scikit-learn's tools take them. A folder or a zip can be given to
-# ``fit`` as it is.
+# Paths can be indexed, so scikit-learn's tools take them. A folder or a zip can
+# be given to ``fit`` as it is.
 
 from sklearn.model_selection import train_test_split
 
@@ -34,7 +37,8 @@ from skscan.images import list_images
 known, new = train_test_split(list_images(folder), test_size=0.2, random_state=1)
 
 # %%
-# Damaged files are skipped, with a warning, which is kept quiet here; their cluster is -1.
+# Damaged files are skipped, with a warning, which is kept quiet here; their
+# cluster is -1.
 
 import warnings
 
@@ -47,13 +51,16 @@ for skipped in clusterer.skipped_:
     print(f"skipped {Path(skipped.name).name}: {skipped.reason}")
 for cluster, prototype in enumerate(clusterer.prototype_indices_):
     size = (clusterer.labels_ == cluster).sum()
-    print(f"cluster {cluster}: {size} images, most typical: {Path(known[prototype]).name}")
+    print(
+        f"cluster {cluster}: {size} images, most typical: {Path(known[prototype]).name}"
+    )
 
 # %%
 # Save it
 # -------
-# A folder of safetensors and JSON: nothing in it is code, so that a model of a stranger can be
-# loaded. The weights of the embedded backbone stay in their package.
+# A folder of safetensors and JSON: nothing in it is code, so that a model of a
+# stranger can be loaded. The weights of the embedded backbone stay in their
+# package.
 
 import skscan
 
@@ -61,7 +68,9 @@ model = Path(scratch.name, "model")
 skscan.save(clusterer, model)
 for path in sorted(model.rglob("*")):
     if path.is_file():
-        print(f"{path.relative_to(model).as_posix():32} {path.stat().st_size:>9,} bytes")
+        print(
+            f"{path.relative_to(model).as_posix():32} {path.stat().st_size:>9,} bytes"
+        )
 
 # %%
 # Use it
@@ -76,7 +85,8 @@ from skscan.plotting import ClusterDisplay
 _ = ClusterDisplay.from_predictions(new, probabilities, n_images=10)
 
 # %%
-# The same from a terminal, for any language: ``skscan predict MODEL FOLDER`` prints a table.
+# The same from a terminal, for any language: ``skscan predict MODEL FOLDER``
+# prints a table.
 
 import shutil
 import subprocess
@@ -85,8 +95,18 @@ import sys
 arrived = Path(scratch.name, "arrived")
 arrived.mkdir()
 for path in new[:5]:
-    shutil.copy(path, arrived)
-command = [sys.executable, "-m", "skscan", "predict", str(model), "arrived", "--quiet"]
-run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=scratch.name)
+    _ = shutil.copy(path, arrived)
+command = [
+    sys.executable,
+    "-m",
+    "skscan",
+    "predict",
+    str(model),
+    "arrived",
+    "--quiet",
+]
+run = subprocess.run(
+    command, capture_output=True, text=True, check=True, cwd=scratch.name
+)
 print(run.stdout)
 scratch.cleanup()

@@ -2,9 +2,9 @@
 SimCLR from scratch on small images
 ===================================
 
-No network that anybody trained before, no label anywhere: a small ResNet learns features from the
-images alone, as in the first stage of the paper. Here it is very small, and learns for half a
-minute.
+No network that anybody trained before, no label anywhere: a small ResNet learns
+features from the images alone, as in the first stage of the paper. Here it is
+very small, and learns for half a minute.
 """
 
 # %%
@@ -23,21 +23,28 @@ N_IMAGES = 1500
 
 def read_idx(name, header):
     """Read a file of Fashion-MNIST."""
-    return np.frombuffer(gzip.decompress((FASHION / name).read_bytes()), np.uint8)[header:]
+    return np.frombuffer(
+        gzip.decompress((FASHION / name).read_bytes()), np.uint8
+    )[header:]
 
 
 if FASHION.is_dir():
-    images = read_idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)[:N_IMAGES]
+    images = read_idx("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)[
+        :N_IMAGES
+    ]
     y = read_idx("t10k-labels-idx1-ubyte.gz", 8)[:N_IMAGES]
 else:
     digits = load_digits()
-    images = np.kron(digits.images[:N_IMAGES] * 15, np.ones((3, 3))).astype(np.uint8)
+    images = np.kron(digits.images[:N_IMAGES] * 15, np.ones((3, 3))).astype(
+        np.uint8
+    )
     y = digits.target[:N_IMAGES]
 print(images.shape)
 
 # %%
-# The network learns that two random views of an image belong together, and that views of different
-# images do not. These are such views of five images, one a row: crops, flips, other contrasts.
+# The network learns that two random views of an image belong together, and that
+# views of different images do not. These are such views of five images, one a
+# row: crops, flips, other contrasts.
 
 import matplotlib.pyplot as plt
 import torch
@@ -47,7 +54,9 @@ from skscan.training.augmentations.named import make_augmentation
 augmentation = make_augmentation("simclr", 20, mean=(0, 0, 0), std=(1, 1, 1))
 pixels = torch.from_numpy(np.repeat(images[:5, None], 3, axis=1))
 pixels = pixels.repeat_interleave(8, dim=0)
-draws = augmentation.draw(len(pixels), *images.shape[1:], torch.Generator().manual_seed(0))
+draws = augmentation.draw(
+    len(pixels), *images.shape[1:], torch.Generator().manual_seed(0)
+)
 views = augmentation(pixels, draws).numpy().transpose(0, 2, 3, 1)
 figure, axes = plt.subplots(5, 9, figsize=(7, 4), layout="constrained")
 for row, shown in enumerate(axes):
@@ -60,8 +69,8 @@ axes[0, 0].set_title("image")
 _ = axes[0, 1].set_title("views", loc="left")
 
 # %%
-# Train. The paper's network has 8 times the width and twice the depth, sees 50,000 images and goes
-# over them 500 times; the call is the same.
+# Train. The paper's network has 8 times the width and twice the depth, sees
+# 50,000 images and goes over them 500 times; the call is the same.
 
 from skscan import SimCLRFeatureExtractor
 
@@ -82,8 +91,8 @@ _ = ax.set(xlabel="epoch", ylabel="loss")
 # %%
 # What has it learned?
 # --------------------
-# Which images it takes for the most alike: an image at the left, then its nearest neighbors, by
-# pixels and by the features that were learned.
+# Which images it takes for the most alike: an image at the left, then its nearest
+# neighbors, by pixels and by the features that were learned.
 
 from skscan import NeighborMiner
 
@@ -94,7 +103,9 @@ for title, matrix, start in (("pixels", flat, 1), ("learned", features, 7)):
     neighbors = NeighborMiner(6).fit(matrix).kneighbors()[1]
     for row in range(4):
         for column in range(6):
-            axes[row, start + column].imshow(images[neighbors[row, column]], cmap="gray")
+            axes[row, start + column].imshow(
+                images[neighbors[row, column]], cmap="gray"
+            )
     axes[0, start].set_title(title, loc="left")
 for row in range(4):
     axes[row, 0].imshow(images[row], cmap="gray")
@@ -120,5 +131,5 @@ for name, matrix in (("pixels", flat), ("learned", features)):
     )
 
 # %%
-# With ``scope="network"`` the later stages train the network further, as in the paper:
-# :doc:`/guide/paper` shows the call, and what a longer training gives.
+# With ``scope="network"`` the later stages train the network further, as in the
+# paper: :doc:`/guide/paper` shows the call, and what a longer training gives.
