@@ -48,10 +48,12 @@ format: .venv/installed-lint  ## Bring the code into its style
 	"$(BIN)/ruff" format .
 
 docs: .venv/installed-docs  ## Build the documentation into docs/_build/html; examples are not run
+	rm -rf docs/api/generated
 	"$(BIN)/python" -m sphinx -W --keep-going -q docs docs/_build/html
 	@echo 'docs/_build/html/index.html'
 
 gallery: .venv/installed-docs  ## The same with all examples run, which takes some minutes
+	rm -rf docs/api/generated
 	"$(BIN)/python" -m sphinx -W --keep-going -q -D plot_gallery=1 docs docs/_build/html
 	@echo 'docs/_build/html/index.html'
 

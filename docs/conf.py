@@ -1,12 +1,16 @@
 """How Sphinx builds the documentation: ``make docs``; ``make gallery`` runs the examples too."""
 
 import sys
+import warnings
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
 import skscan  # noqa: E402
+
+# Some examples are such cases; the warning would show the paths of whoever builds.
+warnings.filterwarnings("ignore", message="Self-labelling was undone")
 
 project = "skscan"
 author = "The skscan developers"

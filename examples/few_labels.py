@@ -72,7 +72,9 @@ for n_each in counts:
         X[~hidden], names[~hidden]
     )
     scores["LogisticRegression"].append(probe.score(X[hidden], names[hidden]))
-clusters = SCANClusterer(10, random_state=0).fit_predict(X)
+clusters = SCANClusterer(
+    10, self_label_trainer="skip", random_state=0
+).fit_predict(X)
 
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for (name, values), style in zip(scores.items(), ("o-", "s--"), strict=True):

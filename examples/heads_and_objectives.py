@@ -106,9 +106,9 @@ left.get_legend().remove()
 # %%
 # Which head is kept
 # ------------------
-# No labels are needed to choose. Where sizes look even, as here, it is the head
-# with the lowest SCAN loss of those that were drawn to equal sizes; elsewhere the
-# sum of four criteria decides. Beside the accuracy, which labels show:
+# No labels are needed to choose. The head with the lowest SCAN loss of those that were
+# drawn to equal sizes is kept, unless the evidence is that another one tells more of
+# the neighbors. Beside the accuracy, which labels show:
 
 report = clusterer.selection_report_
 scaled = clusterer.transform(Z)

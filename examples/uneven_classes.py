@@ -40,7 +40,10 @@ priors = {
 found = {}
 for name, prior in priors.items():
     clusterer = SCANClusterer(
-        10, cluster_trainer=ClusterTrainer(class_prior=prior), random_state=0
+        10,
+        cluster_trainer=ClusterTrainer(class_prior=prior),
+        self_label_trainer="skip",
+        random_state=0,
     ).fit(X)
     found[name] = clusterer
     labels = clusterer.labels_
