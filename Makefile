@@ -37,6 +37,7 @@ venv: .venv/installed  ## Make .venv and install the project into it
 
 test: .venv/installed-test  ## Install what the tests need, and run them
 	"$(BIN)/python" -m pytest
+	"$(BIN)/python" -m pytest --doctest-modules skscan
 
 lint: .venv/installed-lint  ## Check style and types
 	"$(BIN)/ruff" check .

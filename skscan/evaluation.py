@@ -177,6 +177,14 @@ def evaluate_split(
     References
     ----------
     Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skscan.evaluation import evaluate_split
+    >>> evaluation = evaluate_split([0, 0, 1, 1], np.eye(3)[[0, 0, 1, 2]], match="majority")
+    >>> evaluation.many_to_one_accuracy, evaluation.class_of_cluster.tolist()
+    (1.0, [0, 1, 1])
     """
     if match not in MATCHES:
         raise ValueError(f"match must be one of {list(MATCHES)}, got {match!r}.")

@@ -137,6 +137,15 @@ def top_k_accuracy(y_true: Any, probabilities: Any, k: int = 5) -> float:
     ------
     ValueError
         If k is below 1 or the lengths differ.
+
+    Examples
+    --------
+    >>> from skscan.metrics import top_k_accuracy
+    >>> probabilities = [[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]]
+    >>> top_k_accuracy(["a", "b", "b", "c"], probabilities, k=1)
+    0.75
+    >>> top_k_accuracy(["a", "b", "b", "c"], probabilities, k=2)
+    1.0
     """
     probabilities = check_array(probabilities, input_name="probabilities")
     if k < 1:
@@ -289,6 +298,14 @@ def neighbor_purity(graph: csr_matrix, y: Any) -> float:
     ------
     ValueError
         If the graph is not square or y has another length.
+
+    Examples
+    --------
+    >>> from skscan import NeighborMiner
+    >>> from skscan.metrics import neighbor_purity
+    >>> graph = NeighborMiner(1).fit_transform([[0.0], [0.1], [5.0], [5.1]])
+    >>> neighbor_purity(graph, ["a", "a", "b", "c"])
+    0.5
     """
     y = column_or_1d(y)
     if graph.shape != (len(y), len(y)):
@@ -326,6 +343,13 @@ def clustering_report(y_true: Any, y_pred: Any) -> dict[str, float]:
     report : dict of str to float
         Keys ``accuracy``, ``many_to_one_accuracy``, ``macro_accuracy``, ``nmi``, ``ari`` and
         ``ami``.
+
+    Examples
+    --------
+    >>> from skscan.metrics import clustering_report
+    >>> report = clustering_report([0, 0, 1, 1], [0, 0, 1, 2])
+    >>> report["accuracy"], report["many_to_one_accuracy"]
+    (0.75, 1.0)
     """
     return {name: float(metric(y_true, y_pred)) for name, metric in CLUSTERING_METRICS.items()}
 

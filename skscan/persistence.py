@@ -162,6 +162,17 @@ def load(folder: str | os.PathLike) -> Any:
     ModelFileError
         If a file is damaged, missing, of a newer format, or holds what is not trusted; or if an
         extractor's own file of weights, which stays where it is, is missing or has changed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from skscan import FeatureScaler, load, save
+    >>> scaler = FeatureScaler(2).fit(np.eye(4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     loaded = load(save(scaler, f"{folder}/scaler"))
+    >>> bool((loaded.transform(np.eye(4)) == scaler.transform(np.eye(4))).all())
+    True
     """
     folder = Path(folder)
     try:

@@ -104,7 +104,7 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skscan.extractors.default import DefaultFeatureExtractor
-    >>> images = load_digits().images / 16
+    >>> images = load_digits().images[:120] / 16
     >>> DefaultFeatureExtractor().fit(images).choice_
     'both'
     """

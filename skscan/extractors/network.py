@@ -53,6 +53,13 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
 
     verbose : int, default=0
         1 shows a progress bar on stderr.
+
+    Examples
+    --------
+    >>> from skscan.interop import load_scan_checkpoint
+    >>> checkpoint = load_scan_checkpoint("simclr_cifar-10.pth.tar", "cifar")  # doctest: +SKIP
+    >>> extractor = checkpoint.to_estimator()  # doctest: +SKIP
+    >>> features = extractor.transform("photos/")  # doctest: +SKIP
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

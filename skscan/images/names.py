@@ -14,7 +14,14 @@ def is_visible(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """Show a name on one line of any terminal: control characters and raw bytes escaped."""
+    r"""Show a name on one line of any terminal: control characters and raw bytes escaped.
+
+    Examples
+    --------
+    >>> from skscan.images import printable
+    >>> print(printable("two" + chr(10) + "lines.jpg"))
+    two\nlines.jpg
+    """
     escaped = "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in name

@@ -84,6 +84,14 @@ def as_collection(X: Any, argument: str = "X") -> ImageCollection:
 
     ValueError
         If there is no image in X, or an array has the wrong shape, dtype or range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skscan.images import as_collection
+    >>> images = as_collection(np.zeros((3, 8, 8), dtype=np.uint8))
+    >>> len(images), images.names[0], images.read(0).size
+    (3, 'image 0', (8, 8))
     """
     if isinstance(X, ImageCollection):
         return X

@@ -123,6 +123,12 @@ def load_scan_checkpoint(
     --------
     The ``checkpoint.pth.tar`` of the clustering stage holds the weights of the last epoch, while
     its best head is that of the best epoch; take ``model.pth.tar``, where both belong together.
+
+    Examples
+    --------
+    >>> from skscan.interop import load_scan_checkpoint
+    >>> checkpoint = load_scan_checkpoint("scan_stl-10.pth.tar", "stl")  # doctest: +SKIP
+    >>> clusterer = checkpoint.to_estimator()  # doctest: +SKIP
     """
     check_options(stem, image_size, normalization)
     raw = read_checkpoint(path)

@@ -52,6 +52,17 @@ def load_neighbors(
         If the file is missing or damaged, or holds no list of neighbors.
     ValueError
         If `features` has another number of rows than the list, or `metric` is not known.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from skscan.interop import load_neighbors
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/topk-train-neighbors.npy", [[0, 1], [1, 0], [2, 1]])
+    ...     graph = load_neighbors(f"{folder}/topk-train-neighbors.npy")
+    >>> graph.shape, graph[2].indices.tolist()
+    ((3, 3), [2, 1])
     """
     if metric not in _METRICS:
         raise ValueError(f"metric={metric!r}: takes {' or '.join(map(repr, _METRICS))}")
@@ -89,6 +100,18 @@ def save_neighbors(graph: Any, path: str | os.PathLike) -> None:
         If it is no such graph.
     OSError
         If writing fails; an earlier file is left as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from skscan import NeighborMiner
+    >>> from skscan.interop import save_neighbors
+    >>> graph = NeighborMiner(1).fit_transform([[0.0], [0.1], [5.0], [5.1]])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_neighbors(graph, f"{folder}/topk-train-neighbors.npy")
+    ...     np.load(f"{folder}/topk-train-neighbors.npy").tolist()
+    [[0, 1], [1, 0], [2, 3], [3, 2]]
     """
     if not issparse(graph) or graph.shape[0] != graph.shape[1] or graph.nnz == 0:
         raise ValueError(

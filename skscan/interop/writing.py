@@ -55,6 +55,13 @@ def save_scan_checkpoint(model: Any, path: str | os.PathLike, kind: str | None =
 
     The files are of the form that torch wrote before version 1.6, which each version reads: that of
     the authors' time, too.
+
+    Examples
+    --------
+    >>> import skscan
+    >>> from skscan.interop import save_scan_checkpoint
+    >>> model = skscan.load("OUT/model")  # doctest: +SKIP
+    >>> save_scan_checkpoint(model, "scan.pth.tar")  # doctest: +SKIP
     """
     if kind is not None and kind not in WRITTEN_KINDS:
         raise ValueError(f"kind={kind!r}: takes {', '.join(map(repr, WRITTEN_KINDS))} or None")

@@ -7,7 +7,7 @@ Each takes one line, draws on `ax` if it is given one, and keeps what it drew on
 >>> from skscan import SCANClusterer
 >>> from skscan.plotting import ClusterDisplay
 >>> digits = load_digits()
->>> clusterer = SCANClusterer(n_clusters=10, random_state=0).fit(digits.data)
+>>> clusterer = SCANClusterer(10, effort="fast", random_state=0).fit(digits.data)
 >>> display = ClusterDisplay.from_estimator(clusterer, digits.images / 16)
 """
 

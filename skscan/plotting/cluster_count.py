@@ -39,7 +39,7 @@ class ClusterCountDisplay:
     >>> from skscan import SCANClusterer
     >>> from skscan.plotting import ClusterCountDisplay
     >>> X, _ = load_digits(return_X_y=True)
-    >>> clusterer = SCANClusterer(n_clusters="auto", random_state=0).fit(X)
+    >>> clusterer = SCANClusterer("auto", effort="fast", random_state=0).fit(X[:600])
     >>> ClusterCountDisplay.from_estimator(clusterer).curve.proposals[0]
     10
     """

@@ -54,7 +54,7 @@ class ClusterDisplay:
     >>> from skscan import SCANClusterer
     >>> from skscan.plotting import ClusterDisplay
     >>> digits = load_digits()
-    >>> clusterer = SCANClusterer(n_clusters=10, random_state=0).fit(digits.data)
+    >>> clusterer = SCANClusterer(10, effort="fast", random_state=0).fit(digits.data)
     >>> display = ClusterDisplay.from_estimator(clusterer, digits.images / 16)
     >>> len(display.tiles)
     10

@@ -64,7 +64,7 @@ class EmbeddingDisplay:
     >>> from skscan import SCANClusterer
     >>> from skscan.plotting import EmbeddingDisplay
     >>> X, _ = load_digits(return_X_y=True)
-    >>> clusterer = SCANClusterer(n_clusters=10, random_state=0).fit(X)
+    >>> clusterer = SCANClusterer(10, effort="fast", random_state=0).fit(X)
     >>> EmbeddingDisplay.from_estimator(clusterer, X, method="pca").embedding.shape
     (1797, 2)
     """

@@ -48,7 +48,7 @@ class TrainingDisplay:
     >>> from skscan import SCANClusterer
     >>> from skscan.plotting import TrainingDisplay
     >>> X, _ = load_digits(return_X_y=True)
-    >>> clusterer = SCANClusterer(n_clusters=10, random_state=0).fit(X)
+    >>> clusterer = SCANClusterer(10, effort="fast", random_state=0).fit(X)
     >>> display = TrainingDisplay.from_estimator(clusterer)
     >>> sorted(display.curves)
     ['consistency', 'entropy']

@@ -109,6 +109,13 @@ def comparison_table(rows: list[dict[str, Any]]) -> str:
     table : str
         Several lines; a published figure with an asterisk was not confirmed at its source, a
         dagger stands where runs of self-labelling were undone.
+
+    Examples
+    --------
+    >>> from skscan.recipes import comparison_rows, comparison_table, load_recipe
+    >>> table = comparison_table(comparison_rows(load_recipe("stl10"), {}))
+    >>> table.splitlines()[0].split()
+    ['stage', 'score', 'ours', 'published']
     """
     header = ("stage", "score", "ours", "published")
     lines = []

@@ -302,7 +302,14 @@ _STAGE_TYPES: dict[str, type] = {
 
 
 def recipe_names() -> list[str]:
-    """Return the names of all recipes, sorted."""
+    """Return the names of all recipes, sorted.
+
+    Examples
+    --------
+    >>> from skscan.recipes import recipe_names
+    >>> "stl10" in recipe_names()
+    True
+    """
     entries = resources.files("skscan.recipes").joinpath("entries").iterdir()
     return sorted(entry.name.removesuffix(".toml") for entry in entries if _is_entry(entry.name))
 

@@ -185,6 +185,14 @@ def self_label_loss(
     ----------
     Van Gansbeke et al., "SCAN: Learning to Classify Images without Labels", ECCV 2020,
     section 2.3 and eq. 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscan.training.losses import self_label_loss
+    >>> weak = torch.tensor([[9.0, 0.0], [0.1, 0.0]])  # the second is not confident
+    >>> round(float(self_label_loss(weak, torch.zeros(2, 2))), 4)
+    0.6931
     """
     import torch
 
@@ -234,6 +242,14 @@ def simclr_loss(features: Tensor, temperature: float = 0.1) -> Tensor:
     ----------
     Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
     ICML 2020, eq. 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skscan.training.losses import simclr_loss
+    >>> features = torch.eye(2).repeat_interleave(2, dim=0).reshape(2, 2, 2)  # equal views
+    >>> round(float(simclr_loss(features, temperature=1.0)), 4)
+    0.5514
     """
     import torch
 

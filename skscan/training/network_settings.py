@@ -72,6 +72,12 @@ class NetworkTraining(BaseEstimator):
         `random_state`: with None every training is another one, and is refused.
     log_dir : path or None, default=None
         Where scalars for TensorBoard are written (needs ``skscan[tensorboard]``).
+
+    Examples
+    --------
+    >>> from skscan import ClusterTrainer, NetworkTraining
+    >>> training = NetworkTraining(precision="bf16", micro_batch_size=64)
+    >>> trainer = ClusterTrainer(scope="network", network=training)
     """
 
     _parameter_constraints: dict = {

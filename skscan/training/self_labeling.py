@@ -95,6 +95,12 @@ class SelfLabelTrainer(BaseEstimator):
     network : NetworkTraining or None, default=None
         Network only. What of it is trained, augmentation, optimiser, precision, checkpoints; None
         is the paper's.
+
+    Examples
+    --------
+    >>> from skscan import SCANClusterer, SelfLabelTrainer
+    >>> clusterer = SCANClusterer(10, self_label_trainer=SelfLabelTrainer(threshold="adaptive"))
+    >>> without = SCANClusterer(10, self_label_trainer="skip")
     """
 
     _parameter_constraints: dict = {
