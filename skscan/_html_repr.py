@@ -55,7 +55,7 @@ def html_summary(estimator: Any) -> str:
     return (
         '<div style="margin:.5em 0;font-size:13px">'
         f"<p style='margin:.3em 0'>{escape(_sentence(estimator, int(read.sum())))}</p>"
-        '<table style="border-collapse:collapse;margin:0">'
+        '<table style="border-collapse:collapse;margin:0;font-size:inherit">'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
