@@ -84,5 +84,8 @@ def _sentence(estimator: Any, n_read: int) -> str:
     n_skipped = len(estimator.skipped_)
     if n_skipped:
         said += f"; {n_skipped:,} images could not be read"
+    for name, kind in (("outlier_indices_", "outlying"), ("ambiguous_indices_", "ambiguous")):
+        if hasattr(estimator, name):
+            said += f"; {len(getattr(estimator, name)):,} {kind}"
     seconds = sum(estimator.timings_.values())
     return f"{said}; fitted in {seconds:.1f} s."

@@ -10,13 +10,14 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 QUICK = {
     "how_many_classes.py": ("proposals: (10,",),
-    "patches_of_photos.py": ("(270, 80, 80, 3)",),
+    "out_of_distribution.py": ("AUROC", "are ambiguous"),
     "uneven_classes.py": ("uniform, as in the paper", "kept"),
 }
 SLOW = {
     "few_labels.py": ("SCANClassifier on the same", "pair that does not"),
     "first_clusters.py": ("SCANClusterer", "k-means"),
     "heads_and_objectives.py": ("TEMI, linear", "TURTLE"),
+    "patches_of_photos.py": ("(270, 80, 80, 3)",),
     "pipeline_and_grid_search.py": ("cluster_trainer__entropy_weight", "SpectralClustering"),
     "save_and_use.py": ("skipped damaged.png", "cluster 9:", "path,cluster,confidence"),
     "simclr_from_scratch.py": ("neighbors of the same class",),

@@ -19,7 +19,7 @@ from skscan.report.contact_sheets import rank_by_typicality
 
 __all__ = ["ClusterDisplay"]
 
-ORDERS = ("typical", "uncertain", "random")
+ORDERS = ("typical", "uncertain", "outlying", "random")
 
 _INCHES_PER_TILE = 0.62
 _GAP = 2
@@ -89,9 +89,9 @@ class ClusterDisplay:
             that the features are of.
         n_images : int, default=12
             Images in each row, at most.
-        order : {"typical", "uncertain", "random"}, default="typical"
+        order : {"typical", "uncertain", "outlying", "random"}, default="typical"
             Which images of a cluster: those that are surest and surrounded by their like, the least
-            certain ones, or some at random.
+            certain ones, those that are least like any other, or some at random.
         clusters : sequence of int or None, default=None
             Which clusters, as columns of `probabilities_`; None is all of them.
         side : int, default=64
@@ -116,6 +116,7 @@ class ClusterDisplay:
             images,
             estimator.probabilities_,
             estimator.neighbors_,
+            estimator.outlier_scores_,
             names=names,
             n_images=n_images,
             order=order,
@@ -149,7 +150,8 @@ class ClusterDisplay:
         names : sequence of shape (n_clusters,) or None, default=None
             Names of the clusters; None is their numbers.
         n_images, order, clusters, side, random_state, ax
-            As in :meth:`from_estimator`; typical are the surest images.
+            As in :meth:`from_estimator`; typical are the surest images, and outlying ones are not
+            known.
 
         Returns
         -------
@@ -162,6 +164,7 @@ class ClusterDisplay:
         return cls._from_rankings(
             images,
             probabilities,
+            None,
             None,
             names=np.arange(probabilities.shape[1]) if names is None else np.asarray(names),
             n_images=n_images,
@@ -209,6 +212,7 @@ class ClusterDisplay:
         images: Any,
         probabilities: NDArray,
         neighbors: csr_matrix | None,
+        outlier_scores: NDArray | None,
         *,
         names: NDArray,
         n_images: int,
@@ -226,6 +230,8 @@ class ClusterDisplay:
             )
         if order not in ORDERS:
             raise ValueError(f"order must be one of {list(ORDERS)}, got {order!r}.")
+        if order == "outlying" and outlier_scores is None:
+            raise ValueError("order='outlying' needs a fitted estimator: use from_estimator.")
         chosen = np.arange(n_clusters) if clusters is None else np.asarray(clusters)
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < n_clusters):
             raise ValueError(
@@ -239,7 +245,10 @@ class ClusterDisplay:
         tiles, captions = [], []
         for cluster in chosen:
             members = np.flatnonzero(numbers == cluster)
-            ranked = _ranked(members, confidence, neighbors, numbers, order, draw)
+            if order == "outlying" and outlier_scores is not None:
+                ranked = members[np.argsort(-outlier_scores[members], kind="stable")]
+            else:
+                ranked = _ranked(members, confidence, neighbors, numbers, order, draw)
             tiles.append(_tiles(collection, ranked[:n_images], side))
             captions.append(f"{names[cluster]}\n({len(members):,})")
         return cls(tiles=tiles, names=captions, side=side)

@@ -33,8 +33,8 @@ class ReliabilityDisplay:
     Attributes
     ----------
     calibration_error : float
-        Expected calibration error: mean distance of confidence and accuracy over the samples'
-        bins.
+        Mean distance of confidence and accuracy over the samples' bins, as
+        :func:`skscan.metrics.expected_calibration_error`.
     ax_ : matplotlib Axes
         What was drawn on.
     figure_ : matplotlib Figure
@@ -69,7 +69,7 @@ class ReliabilityDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, y: Any, *, n_bins: int = 10, ax: Any = None
+        cls, estimator: Any, X: Any, y: Any, *, n_bins: int = 15, ax: Any = None
     ) -> Self:
         """Draw the probabilities that a fitted clusterer or classifier predicts.
 
@@ -82,7 +82,7 @@ class ReliabilityDisplay:
             :meth:`from_predictions` instead.
         y : array-like of shape (n_samples,)
             True classes.
-        n_bins : int, default=10
+        n_bins : int, default=15
             Bins of equal width between 0 and 1.
         ax : matplotlib Axes or None, default=None
             What to draw on; None makes a figure.
@@ -103,7 +103,7 @@ class ReliabilityDisplay:
         probabilities: Any,
         *,
         classes: Any = None,
-        n_bins: int = 10,
+        n_bins: int = 15,
         ax: Any = None,
     ) -> Self:
         """Draw probabilities that are known.
@@ -143,7 +143,7 @@ class ReliabilityDisplay:
         else:
             right = np.asarray(classes)[columns] == y_true
         highest = probabilities.max(axis=1)
-        bins = np.minimum((highest * n_bins).astype(int), n_bins - 1)
+        bins = np.clip(np.ceil(highest * n_bins).astype(int) - 1, 0, n_bins - 1)
         counts = np.bincount(bins, minlength=n_bins)
         full = np.where(counts, counts, np.nan)
         display = cls(

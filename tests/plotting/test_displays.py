@@ -10,6 +10,7 @@ from sklearn.datasets import make_blobs
 from sklearn.exceptions import NotFittedError
 
 from skscan import ClusterTrainer, SCANClassifier, SCANClusterer
+from skscan.metrics import expected_calibration_error
 from skscan.plotting import (
     ClusterCountDisplay,
     ClusterDisplay,
@@ -84,7 +85,7 @@ def test_every_display_draws_on_given_axes_and_on_its_own(blobs, images, cluster
 
 
 def test_rows_show_members_of_their_cluster(images, clusterer):
-    for order in ("typical", "uncertain", "random"):
+    for order in ("typical", "uncertain", "outlying", "random"):
         display = ClusterDisplay.from_estimator(
             clusterer, images, n_images=5, order=order, random_state=0
         )
@@ -100,6 +101,14 @@ def test_uncertain_images_are_the_least_certain(images, clusterer):
     members = clusterer.labels_ == 1
     confidence = clusterer.probabilities_.max(axis=1)
     assert confidence[row[0]] == confidence[members].min()
+
+
+def test_outlying_images_are_the_oddest_ones(images, clusterer):
+    display = ClusterDisplay.from_estimator(clusterer, images, order="outlying", n_images=3)
+    for cluster, row in enumerate(shown(display)):
+        members = np.flatnonzero(clusterer.labels_ == cluster)
+        oddest = members[np.argsort(-clusterer.outlier_scores_[members])[:3]]
+        assert row == oddest.tolist()
 
 
 def test_names_of_classes_and_sizes_stand_beside_the_rows(images, classifier):
@@ -123,6 +132,8 @@ def test_sheets_refuse_what_does_not_fit(images, clusterer):
         ClusterDisplay.from_estimator(clusterer, images, order="best")
     with pytest.raises(ValueError, match="clusters takes numbers from 0"):
         ClusterDisplay.from_estimator(clusterer, images, clusters=[3])
+    with pytest.raises(ValueError, match="use from_estimator"):
+        ClusterDisplay.from_predictions(images[:1], [[0.5, 0.5]], order="outlying")
     with pytest.raises(ValueError, match="names has 1 entries for 2 clusters"):
         ClusterDisplay.from_predictions(images[:1], [[0.5, 0.5]], names=["x"])
     with pytest.raises(NotFittedError):
@@ -219,6 +230,8 @@ def test_calibration_error_is_that_of_its_definition():
             slow += inside.mean() * abs(highest[inside].mean() - right[inside].mean())
     assert display.calibration_error == pytest.approx(slow)
     assert display.share.sum() == pytest.approx(1)
+    clusters = ReliabilityDisplay.from_predictions(y, probabilities)
+    assert clusters.calibration_error == pytest.approx(expected_calibration_error(y, probabilities))
     with pytest.raises(ValueError, match="n_bins"):
         ReliabilityDisplay.from_predictions(y, probabilities, n_bins=0)
 
