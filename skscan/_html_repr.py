@@ -29,7 +29,7 @@ def html_summary(estimator: Any) -> str:
     html : str
         Without scripts, and with everything that users name escaped.
     """
-    if not hasattr(estimator, "probabilities_"):
+    if not len(getattr(estimator, "probabilities_", ())):  # not fitted, or converted
         return ""
     probabilities = estimator.probabilities_
     read = ~np.isnan(probabilities[:, 0])

@@ -46,6 +46,12 @@ def test_a_fitted_clusterer_shows_its_clusters(blobs):
     assert clone(clusterer)._repr_mimebundle_()["text/html"]
 
 
+def test_a_converted_clusterer_has_no_samples_to_show(blobs):
+    clusterer = SCANClusterer(3, effort="fast", random_state=0).fit(blobs[0])
+    clusterer.probabilities_ = np.empty((0, 3), dtype=np.float32)
+    assert html_summary(clusterer) == ""
+
+
 def test_names_of_classes_are_escaped(blobs):
     X, y = blobs
     names = np.array(["<script>alert(1)</script>", 'a "b" & c', "x" * 100], dtype=object)[y]
