@@ -1,0 +1,3 @@
+export { zoom, zoomIdentity } from "d3-zoom";
+export { select } from "d3-selection";
+export { default as KDBush } from "kdbush";

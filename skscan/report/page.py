@@ -1,0 +1,240 @@
+"""The report: one HTML file that is opened from disk and needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from skscan._files import TEMPORARY_PREFIX
+from skscan._progress import progress
+from skscan.report.files import REPORT, REPORT_FILES
+from skscan.report.page_data import PageData, build_page_data
+from skscan.report.run import find_images_of_run, read_run
+from skscan.report.thumbnails import image_type, iter_thumbnails
+
+__all__ = ["MAX_EMBEDDED", "Report", "write_report"]
+
+MAX_EMBEDDED = 5_000
+"""Thumbnails of more images than this lie in a folder beside the page."""
+
+_ASSETS = Path(__file__).parent / "assets"
+_SCRIPTS = (
+    "base.js",
+    "store.js",
+    "review.js",
+    "charts.js",
+    "gallery.js",
+    "dialogs.js",
+    "cards.js",
+    "map.js",
+    "overview.js",
+    "main.js",
+)
+_PER_CHUNK = 100
+_PER_FOLDER = 1_000
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Parameters
+    ----------
+    path : Path
+        The page.
+    n_images : int
+        Images on it.
+    n_missing : int
+        Of these, images that cannot be read any more, so that a blank stands in their place.
+    """
+
+    path: Path
+    n_images: int
+    n_missing: int
+
+
+def write_report(
+    folder: str | os.PathLike,
+    *,
+    images: str | os.PathLike | None = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Report:
+    """Write ``report.html`` into the results folder of ``skscan cluster``.
+
+    The page opens from disk, asks no network for anything, and holds thumbnails of up to 5,000
+    images; for more, these lie beside it in ``report_files/``. Of more than 50,000 images it
+    shows a sample, and says so. An earlier report is replaced in the end.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        What ``skscan cluster`` has written.
+    images : str or path-like or None, default=None
+        The folder or zip of the images, where it is no longer where it was.
+    n_jobs : int or None, default=None
+        Threads that make thumbnails; None is one for each core.
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        If `folder` holds no results, or damaged ones.
+    OSError
+        If writing fails; an earlier report is left as it was.
+    """
+    from skscan.images import as_collection
+
+    folder = Path(folder)
+    run = read_run(folder)
+    data = build_page_data(run)
+    wanted = [run.paths[row] for row in data.shown]
+    paths = find_images_of_run(run.summary, wanted, None if images is None else Path(images))
+    thumbnails: Iterator[bytes | None] = iter(())
+    if paths:
+        thumbnails = iter_thumbnails(as_collection(paths), data.first.tolist(), n_jobs)
+    thumbnails = iter(
+        progress(thumbnails, total=len(paths), desc="report", unit="img", verbose=verbose)
+    )
+    page = folder / f"{TEMPORARY_PREFIX}{REPORT}.tmp"
+    files = folder / f"{TEMPORARY_PREFIX}{REPORT_FILES}.tmp"
+    shutil.rmtree(files, ignore_errors=True)  # left by a process that was killed
+    try:
+        if len(paths) <= MAX_EMBEDDED:
+            n_missing = _write_page(page, data, thumbnails)
+        else:
+            n_missing = _write_thumbnails(files / "thumbnails", data, thumbnails)
+            _write_page(page, data, None)
+        _put_in_place(folder, page, files)
+    finally:
+        page.unlink(missing_ok=True)
+        shutil.rmtree(files, ignore_errors=True)
+    return Report(folder / REPORT, len(paths), n_missing)
+
+
+def remove_report(folder: Path) -> None:
+    """Remove the report in a results folder, which speaks of results that are replaced."""
+    (folder / REPORT).unlink(missing_ok=True)
+    shutil.rmtree(folder / REPORT_FILES, ignore_errors=True)
+
+
+def _put_in_place(folder: Path, page: Path, files: Path) -> None:
+    shutil.rmtree(folder / REPORT_FILES, ignore_errors=True)
+    if files.exists():
+        os.replace(files, folder / REPORT_FILES)
+    os.replace(page, folder / REPORT)
+
+
+def _write_thumbnails(
+    folder: Path, data: PageData, thumbnails: Iterator[bytes | None]
+) -> int:
+    """Write each thumbnail to a file of its own; return how many images are missing."""
+    n_missing = 0
+    for number, thumbnail in zip(data.first.tolist(), thumbnails, strict=True):
+        if thumbnail is None:
+            n_missing += 1
+            continue
+        place = folder / str(number // _PER_FOLDER)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.{image_type()}").write_bytes(thumbnail)
+    folder.mkdir(parents=True, exist_ok=True)
+    return n_missing
+
+
+def _write_page(page: Path, data: PageData, thumbnails: Iterator[bytes | None] | None) -> int:
+    """Write the page, with thumbnails in it unless None; return how many images are missing."""
+    content = data.content | {
+        "thumbnails": {
+            "type": image_type(),
+            "folder": None if thumbnails is not None else f"{REPORT_FILES}/thumbnails",
+            "per_folder": _PER_FOLDER,
+            "per_chunk": _PER_CHUNK,
+            "order": data.first.tolist() if thumbnails is not None else None,
+        }
+    }
+    n_missing = 0
+    with page.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(_head(content))
+        if thumbnails is not None:
+            n_missing = _write_chunks(file, thumbnails)
+        file.write("</body>\n</html>\n")
+    return n_missing
+
+
+def _write_chunks(file: IO[str], thumbnails: Iterator[bytes | None]) -> int:
+    """Write thumbnails as lines of base64 in blocks that the browser does not run or show."""
+    n_missing, number = 0, 0
+    for number, thumbnail in enumerate(thumbnails):
+        if number % _PER_CHUNK == 0:
+            file.write("</script>\n" if number else "")
+            file.write('<script type="text/plain" class="thumbnails">\n')
+        n_missing += thumbnail is None
+        file.write(base64.b64encode(thumbnail or b"").decode("ascii") + "\n")
+    file.write("</script>\n" if number else "")
+    return n_missing
+
+
+def _head(content: dict[str, Any]) -> str:
+    """Everything of the page but its thumbnails.
+
+    The policy in it lets nothing run but the scripts of this package, whatever a file name holds,
+    and no request leave the page.
+    """
+    style = _asset("style.css")
+    scripts = [_asset("vendor/vendor.min.js"), "\n".join(_asset(f"js/{name}") for name in _SCRIPTS)]
+    slots = {
+        "licences": html.escape(_asset("vendor/LICENSES.txt")),
+        "policy": "; ".join(
+            [
+                "default-src 'none'",
+                "img-src data: blob: file: 'self'",
+                f"style-src {_hash(style)}",
+                f"script-src {' '.join(_hash(script) for script in scripts)}",
+                "base-uri 'none'",
+                "form-action 'none'",
+            ]
+        ),
+        "title": html.escape(_visible(content["run"]["title"])),
+        "style": style,
+        "data": _json(content),
+        "vendor": scripts[0],
+        "script": scripts[1],
+    }
+    parts = _asset("page.html").split("[[")
+    return parts[0] + "".join(
+        slots[name] + rest for name, rest in (part.split("]]", 1) for part in parts[1:])
+    )
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _json(content: dict[str, Any]) -> str:
+    """JSON that ends no script element; names that are no UTF-8 stay what they are."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _visible(name: str) -> str:
+    from skscan.images.names import printable
+
+    return printable(name)

@@ -1,0 +1,147 @@
+"""What a finished run says of its images, read from its results folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from skscan.report.files import (
+    CLUSTERS,
+    MODEL,
+    SKIPPED,
+    read_rows,
+    read_summary,
+    run_id,
+)
+
+__all__ = ["Run", "find_images_of_run", "read_run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The images of a run that could be read, and what was found out about them.
+
+    Parameters
+    ----------
+    run_id : str
+        Tells this run from others.
+    summary : dict
+        Numbers of the run, as in ``summary.json``.
+    paths : list of str
+        Path of each image, as in ``clusters.csv``.
+    clusters : int ndarray of shape (n_images,)
+    confidence : ndarray of shape (n_images,)
+        Probability of each image's own cluster.
+    second : int ndarray of shape (n_images,)
+        Second most probable cluster; -1 where there is one cluster only.
+    neighbors : csr_matrix of shape (n_images, n_images)
+        Distances to the mined neighbours.
+    n_clusters : int
+    skipped : list of (str, str)
+        Path and reason of each file that could not be read.
+    model : object
+        The fitted clusterer.
+    read : int ndarray of shape (n_images,)
+        Row of each image in the arrays of the model.
+    """
+
+    run_id: str
+    summary: dict[str, Any]
+    paths: list[str]
+    clusters: NDArray[np.integer]
+    confidence: NDArray[np.floating]
+    second: NDArray[np.integer]
+    neighbors: csr_matrix
+    n_clusters: int
+    skipped: list[tuple[str, str]]
+    model: Any
+    read: NDArray[np.integer]
+
+    @property
+    def folder_classes(self) -> list[str] | None:
+        """The folder that each image lies in, where the run was told that this is its class."""
+        if "accuracy" not in self.summary:
+            return None
+        return [PurePath(path).parent.name for path in self.paths]
+
+
+def read_run(folder: Path) -> Run:
+    """Read the results that ``skscan cluster`` wrote to `folder`.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or if tables and model do not belong together.
+    ModelFileError
+        If the model is damaged.
+    """
+    from skscan.persistence import load
+
+    summary = read_summary(folder)
+    rows = read_rows(folder / CLUSTERS, ["path", "cluster", "confidence", "second_cluster"])
+    skipped = read_rows(folder / SKIPPED, ["path", "reason"])
+    if not (folder / MODEL).is_dir():
+        raise ValueError(f"{folder} holds no model; run `skscan cluster` again")
+    model = load(folder / MODEL)
+    read = np.flatnonzero(model.labels_ >= 0)
+    try:
+        clusters = np.array([int(row["cluster"]) for row in rows], dtype=np.int64)
+        confidence = np.array([float(row["confidence"]) for row in rows])
+        second = np.array([int(row["second_cluster"] or -1) for row in rows], dtype=np.int64)
+    except ValueError as error:
+        raise ValueError(f"{folder / CLUSTERS} holds what is no number: {error}") from error
+    if not np.array_equal(clusters, model.labels_[read]):
+        raise ValueError(f"{folder / CLUSTERS} was changed since the model beside it was saved")
+    graph = model.neighbors_
+    return Run(
+        run_id=run_id(folder),
+        summary=summary,
+        paths=[row["path"] for row in rows],
+        clusters=clusters,
+        confidence=confidence,
+        second=second,
+        neighbors=graph if len(read) == graph.shape[0] else graph[read][:, read].tocsr(),
+        n_clusters=int(model.n_clusters_),
+        skipped=[(row["path"], row["reason"]) for row in skipped],
+        model=model,
+        read=read,
+    )
+
+
+def find_images_of_run(
+    summary: dict[str, Any], paths: list[str], folder: Path | None = None
+) -> list[str]:
+    """Return where the images of a run lie now.
+
+    Paths are as they were given to the run. Relative ones count from the folder that it was started
+    in, unless the image is found from the current one.
+
+    Parameters
+    ----------
+    summary : dict
+        Numbers of the run.
+    paths : list of str
+    folder : Path or None
+        The folder or zip that the images lie in today, where that has another place or name.
+
+    Returns
+    -------
+    list of str
+    """
+    if folder is not None:
+        old = os.path.join(str(summary["folder"]), "")
+        return [
+            os.path.join(folder, path[len(old) :]) if path.startswith(old) else path
+            for path in paths
+        ]
+    start = summary.get("working_folder")
+    images = str(summary["folder"])
+    if start is None or os.path.isabs(images) or os.path.lexists(images):
+        return paths
+    return [os.path.join(start, path) for path in paths]

@@ -1,0 +1,80 @@
+"""Small copies of images, for a page that shows thousands of them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import joblib
+from PIL import features
+
+from skscan.exceptions import ImageReadError
+from skscan.images import ImageCollection
+
+__all__ = ["SIDE", "image_type", "iter_thumbnails"]
+
+SIDE = 128
+"""Longer side in pixels; smaller images are left as they are."""
+
+_QUALITY = 75
+_EFFORT = 2  # of 6; more takes twice the time for 3 % of the bytes
+_SMALL = 48  # images up to this side are kept without loss: they are shown enlarged
+_MAX_WORKERS = 8
+_AHEAD = 64
+
+
+def image_type() -> str:
+    """Return the format of thumbnails, as in a MIME type."""
+    return "webp" if features.check("webp") else "jpeg"
+
+
+def iter_thumbnails(
+    images: ImageCollection, rows: Sequence[int], n_jobs: int | None = None
+) -> Iterator[bytes | None]:
+    """Give the thumbnail of each image, in the order of `rows`.
+
+    Parameters
+    ----------
+    images : ImageCollection
+    rows : sequence of int
+    n_jobs : int or None, default=None
+        Threads; None is one for each core, up to 8.
+
+    Yields
+    ------
+    bytes or None
+        An image file; None where the image can no longer be read.
+    """
+    n_workers = min(joblib.cpu_count(), _MAX_WORKERS) if n_jobs is None else n_jobs
+    if n_workers < 0:
+        n_workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(n_workers) as executor:
+        under_way: deque[Future[bytes | None]] = deque()
+        try:
+            for row in rows:
+                under_way.append(executor.submit(_thumbnail, images, int(row)))
+                if len(under_way) > _AHEAD:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+def _thumbnail(images: ImageCollection, row: int) -> bytes | None:
+    try:
+        image = images.read(row, min_side=SIDE)
+    except ImageReadError:
+        return None
+    small = max(image.size) <= _SMALL
+    image.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    if image_type() == "webp":
+        image.save(file, "WEBP", quality=_QUALITY, method=_EFFORT, lossless=small)
+    else:
+        image.save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
