@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from skscan import __version__
-from skscan.cli import cluster, convert, evaluate, extract, info, interrupt, predict, reproduce
+from skscan.cli import (
+    apply,
+    cluster,
+    convert,
+    evaluate,
+    extract,
+    info,
+    interrupt,
+    predict,
+    report,
+    reproduce,
+)
 from skscan.cli.errors import INTERRUPTED
 from skscan.cli.terminal import show_warnings_as_lines
 
@@ -23,6 +34,7 @@ app = typer.Typer(
 
 \b
   skscan cluster photos -k 10            # sort a folder of images into ten clusters
+  skscan apply photos-clusters decisions.json --to sorted --mode copy  # as reviewed in report.html
   skscan predict photos-clusters more    # sort new images into the same clusters
   skscan evaluate photos-clusters        # folder names are the classes: how good is it?
 
@@ -50,6 +62,8 @@ def _skscan(
 
 app.command(epilog=cluster.EXAMPLES)(cluster.cluster)
 app.command(epilog=predict.EXAMPLES)(predict.predict)
+app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=apply.EXAMPLES)(apply.apply)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=extract.EXAMPLES)(extract.extract)
 app.command(epilog=convert.EXAMPLES)(convert.convert)

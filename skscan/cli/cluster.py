@@ -1,6 +1,8 @@
 """``skscan cluster``: sort a folder of images into clusters."""
 
+import os
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,13 +94,17 @@ def cluster(
     errors: options.Errors = options.OnUnreadable.SKIP,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Make report.html, to look at the classes.")
+    ] = True,
     quiet: options.Quiet = False,
 ) -> None:
     """Sort a folder of images into K clusters, without labels.
 
     Writes to OUT: clusters.csv (path, cluster, confidence, second_cluster), skipped.csv (images
     that could not be read, with the reason), contact_sheets/ (one picture for each cluster, most
-    typical images first), model/ (for `skscan predict`) and summary.json.
+    typical images first), report.html (the same in a browser, to name and repair classes), model/
+    (for `skscan predict`) and summary.json.
     """
     out = out if out is not None else _default_results_folder(folder)
     started = time.perf_counter()
@@ -138,8 +144,17 @@ def cluster(
         seconds["total"] = time.perf_counter() - started
         summary = _summarise(clusterer, paths, seconds, classes)
         summary |= {"folder": str(folder), "out": str(out), "seed": seed, "effort": effort.value}
+        summary |= {"made": f"{datetime.now():%Y-%m-%d %H:%M}", "working_folder": os.getcwd()}
         results.commit(summary)
         prune_cache()
+        if report:
+            interrupt.keep(
+                lambda: (
+                    f"The results are complete, in {escaped(str(out))}; the report is not: "
+                    f"`skscan report {quoted(str(out))}` makes it."
+                )
+            )
+            summary["report"] = _write_report(out, jobs=jobs, verbose=int(not quiet))
         interrupt.keep(lambda: f"The results are complete, in {escaped(str(out))}.")
     if as_json:
         say_json(summary)
@@ -225,6 +240,16 @@ def _stage_results(
     drawn = time.perf_counter()
     save(clusterer, results.staging / MODEL)
     return {"contact_sheets": drawn - started, "saving": time.perf_counter() - drawn}
+
+
+def _write_report(out: Path, *, jobs: int | None, verbose: int) -> str:
+    from skscan.cli.report import warn_of_missing
+    from skscan.report.page import write_report
+
+    with only_results_on_stdout():
+        written = write_report(out, n_jobs=jobs, verbose=verbose)
+    warn_of_missing(written)
+    return str(written.path)
 
 
 def cluster_rows(
@@ -335,7 +360,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
         say(f"purity     {summary['neighbor_purity']:.4f} of the mined neighbours share a folder")
     say()
     say(f"results    {out}")
-    say(f"look at    {out}/{CONTACT_SHEETS}/")
+    pictures = summary.get("report", f"{summary['out']}/{CONTACT_SHEETS}/")
+    say(f"look at    {escaped(pictures)}")
     say(f"next       skscan predict {quoted(summary['out'])} NEWFOLDER")
 
 

@@ -6,6 +6,8 @@
       clusters.csv       path, cluster, confidence, second_cluster: one row for each image sorted
       skipped.csv        path, reason: one row for each image that could not be read
       contact_sheets/    cluster_00.jpg, ...: one picture for each cluster
+      report.html        the classes, to be looked at and repaired in a browser
+      report_files/      thumbnails, if the report has more than 5,000 images
       model/             what `skscan predict` and `skscan.load` read
       summary.json       numbers of the run
 """
@@ -19,26 +21,33 @@ from types import TracebackType
 from typing import Any, Self
 
 from skscan.cli.errors import WrongUse
+from skscan.report.files import (
+    CLUSTERS,
+    CONTACT_SHEETS,
+    FORMAT,
+    MODEL,
+    REPORT,
+    REPORT_FILES,
+    SKIPPED,
+    SUMMARY,
+    is_results_folder,
+)
 
-CLUSTERS = "clusters.csv"
-SKIPPED = "skipped.csv"
-CONTACT_SHEETS = "contact_sheets"
-MODEL = "model"
-SUMMARY = "summary.json"
+__all__ = [
+    "CLUSTERS",
+    "CLUSTERS_HEADER",
+    "CONTACT_SHEETS",
+    "MODEL",
+    "SKIPPED",
+    "SKIPPED_HEADER",
+    "ResultsFolder",
+    "is_results_folder",
+]
+
 CLUSTERS_HEADER = ("path", "cluster", "confidence", "second_cluster")
 SKIPPED_HEADER = ("path", "reason")
-_FORMAT = "skscan results"
 _STAGING = ".skscan-partial"
 _WRITER = "process"
-
-
-def is_results_folder(folder: Path) -> bool:
-    """Return whether `folder` was written by ``skscan cluster``."""
-    try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(summary, dict) and summary.get("format") == _FORMAT
 
 
 class ResultsFolder:
@@ -120,12 +129,18 @@ class ResultsFolder:
         that it never speaks of results that are not there.
         """
         with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:
-            json.dump({"format": _FORMAT, "format_version": 1, **summary}, file, indent=2)
+            json.dump({"format": FORMAT, "format_version": 1, **summary}, file, indent=2)
+        self._remove_report()
         self._replace_model()
         self._replace_contact_sheets()
         self._replace(CLUSTERS)
         self._replace(SKIPPED)
         self._replace(SUMMARY)
+
+    def _remove_report(self) -> None:
+        """Remove the report on an earlier run, which would speak of other clusters."""
+        (self.folder / REPORT).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / REPORT_FILES, ignore_errors=True)
 
     def _replace(self, name: str) -> None:
         os.replace(self.staging / name, self.folder / name)

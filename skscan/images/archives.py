@@ -84,15 +84,24 @@ class ImageArchive:
         ImageReadError
             If there is no such entry, it is refused or it holds no whole image.
         """
+        return decode(io.BytesIO(self.read_bytes(entry)), min_side, entry)
+
+    def read_bytes(self, entry: str) -> bytes:
+        """Return the file that an entry holds, as it is.
+
+        Raises
+        ------
+        ImageReadError
+            If there is no such entry, it is refused or damaged.
+        """
         info = self._info(entry)
         _refuse_unsafe(info)
         try:
-            data = self._open().read(info)
+            return self._open().read(info)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
             raise ImageReadError(f"damaged in the zip ({error})") from error
         except (NotImplementedError, RuntimeError) as error:
             raise ImageReadError(f"cannot be unpacked ({error})") from error
-        return decode(io.BytesIO(data), min_side, entry)
 
     def packed_size(self, entry: str) -> int:
         """Return the bytes that an entry takes in the zip."""

@@ -7,6 +7,7 @@ images; results of earlier versions lack some of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +84,7 @@ def _typical_rank(run: Run) -> NDArray[np.integer]:
     rank = np.zeros(len(run.paths), dtype=np.int64)
     order = np.argsort(run.clusters, kind="stable")
     bounds = np.searchsorted(run.clusters[order], np.arange(run.n_clusters + 1))
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         members = order[start:end]
         if len(members):
             ranked = rank_by_typicality(members, run.confidence, run.neighbors, run.clusters)

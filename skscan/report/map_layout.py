@@ -49,9 +49,9 @@ def map_layout(affinity: sparse.csr_matrix, random_state: int = 0) -> NDArray[np
     n_samples = affinity.shape[0]
     random = np.random.RandomState(random_state)
     if n_samples < 3:
-        return np.linspace(0.25, 0.75, max(n_samples, 1), dtype=np.float32)[:n_samples, None].repeat(
-            2, axis=1
-        )
+        return np.linspace(0.25, 0.75, max(n_samples, 1), dtype=np.float32)[
+            :n_samples, None
+        ].repeat(2, axis=1)
     affinity = affinity.tocsr().astype(np.float32)
     places = _start(affinity, random)
     x, y = np.ascontiguousarray(places[:, 0]), np.ascontiguousarray(places[:, 1])

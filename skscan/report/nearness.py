@@ -50,7 +50,9 @@ def nearness_of_clusters(run: Run) -> Nearness:
     """Compare the clusters of `run` by the neighbours of their images."""
     n_images, k = len(run.paths), run.n_clusters
     affinity = symmetric_affinity(neighbor_table(run.neighbors))
-    members = sparse.csr_matrix((np.ones(n_images), (np.arange(n_images), run.clusters)), (n_images, k))
+    members = sparse.csr_matrix(
+        (np.ones(n_images), (np.arange(n_images), run.clusters)), (n_images, k)
+    )
     between = (members.T @ affinity @ members).tocsr()
     total = np.maximum(np.asarray(between.sum(axis=1)).ravel(), 1e-12)
     shares = sparse.diags(1 / total) @ between

@@ -125,12 +125,6 @@ def write_report(
     return Report(folder / REPORT, len(paths), n_missing)
 
 
-def remove_report(folder: Path) -> None:
-    """Remove the report in a results folder, which speaks of results that are replaced."""
-    (folder / REPORT).unlink(missing_ok=True)
-    shutil.rmtree(folder / REPORT_FILES, ignore_errors=True)
-
-
 def _put_in_place(folder: Path, page: Path, files: Path) -> None:
     shutil.rmtree(folder / REPORT_FILES, ignore_errors=True)
     if files.exists():
@@ -138,9 +132,7 @@ def _put_in_place(folder: Path, page: Path, files: Path) -> None:
     os.replace(page, folder / REPORT)
 
 
-def _write_thumbnails(
-    folder: Path, data: PageData, thumbnails: Iterator[bytes | None]
-) -> int:
+def _write_thumbnails(folder: Path, data: PageData, thumbnails: Iterator[bytes | None]) -> int:
     """Write each thumbnail to a file of its own; return how many images are missing."""
     n_missing = 0
     for number, thumbnail in zip(data.first.tolist(), thumbnails, strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
@@ -96,7 +97,7 @@ def _examples(
     order = np.lexsort((evidence.typical_rank, run.clusters))
     bounds = np.searchsorted(run.clusters[order], np.arange(run.n_clusters + 1))
     examples = []
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds):
         members = order[start:end]
         doubt = run.confidence[members] + evidence.agreement[members]
         examples.append(
@@ -138,7 +139,9 @@ def _seen_first(
     examples: list[dict[str, NDArray[np.integer]]], number: NDArray[np.integer]
 ) -> NDArray[np.integer]:
     """Numbers of all images on the page, those of the classes' cards at the front."""
-    seen = np.concatenate([*(number[rows] for lists in examples for rows in lists.values()), number])
+    seen = np.concatenate(
+        [*(number[rows] for lists in examples for rows in lists.values()), number]
+    )
     seen = seen[seen >= 0]
     return seen[np.sort(np.unique(seen, return_index=True)[1])]
 

@@ -65,7 +65,9 @@ def _uncertain(count: int, n_images: int) -> dict[str, Any]:
     if count == 0:
         return {"text": "No image stands between two classes.", "show": None}
     share = _percent(count / n_images)
-    text = f"{share[0].upper()}{share[1:]} of the images ({count:,}) are uncertain: they may belong "
+    text = (
+        f"{share[0].upper()}{share[1:]} of the images ({count:,}) are uncertain: they may belong "
+    )
     return {"text": text + "to another class. Look at these first.", "show": "uncertain"}
 
 
@@ -95,7 +97,7 @@ def _loosest(run: Run, evidence: Evidence) -> list[dict[str, Any]]:
 
 def _small(run: Run) -> list[dict[str, Any]]:
     sizes = np.bincount(run.clusters, minlength=run.n_clusters)
-    statements = []
+    statements: list[dict[str, Any]] = []
     empty, small = int((sizes == 0).sum()), np.flatnonzero((sizes > 0) & (sizes < _FEW))
     if empty:
         verb = "cluster is" if empty == 1 else "clusters are"
