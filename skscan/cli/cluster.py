@@ -155,6 +155,12 @@ def cluster(
                 )
             )
             summary["report"] = _write_report(out, jobs=jobs, verbose=int(not quiet))
+            total = time.perf_counter() - started
+            summary["seconds"] |= {
+                "report": round(total - seconds["total"], 3),
+                "total": round(total, 3),
+            }
+            results.amend(summary)
         interrupt.keep(lambda: f"The results are complete, in {escaped(str(out))}.")
     if as_json:
         say_json(summary)

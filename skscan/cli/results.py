@@ -128,14 +128,22 @@ class ResultsFolder:
         Each file, and the model as a whole, is replaced in one step; the summary comes last, so
         that it never speaks of results that are not there.
         """
-        with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:
-            json.dump({"format": FORMAT, "format_version": 1, **summary}, file, indent=2)
+        self._stage_summary(summary)
         self._remove_report()
         self._replace_model()
         self._replace_contact_sheets()
         self._replace(CLUSTERS)
         self._replace(SKIPPED)
         self._replace(SUMMARY)
+
+    def amend(self, summary: dict[str, Any]) -> None:
+        """Replace the summary of results that are in place."""
+        self._stage_summary(summary)
+        self._replace(SUMMARY)
+
+    def _stage_summary(self, summary: dict[str, Any]) -> None:
+        with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:
+            json.dump({"format": FORMAT, "format_version": 1, **summary}, file, indent=2)
 
     def _remove_report(self) -> None:
         """Remove the report on an earlier run, which would speak of other clusters."""
