@@ -8,7 +8,7 @@ import html
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -116,8 +116,9 @@ def write_report(
         if len(paths) <= MAX_EMBEDDED:
             n_missing = _write_page(page, data, thumbnails)
         else:
-            n_missing = _write_thumbnails(files / "thumbnails", data, thumbnails)
-            _write_page(page, data, None)
+            missing = _write_thumbnails(files / "thumbnails", data, thumbnails)
+            n_missing = len(missing)
+            _write_page(page, data, None, missing)
         _put_in_place(folder, page, files)
     finally:
         page.unlink(missing_ok=True)
@@ -132,22 +133,29 @@ def _put_in_place(folder: Path, page: Path, files: Path) -> None:
     os.replace(page, folder / REPORT)
 
 
-def _write_thumbnails(folder: Path, data: PageData, thumbnails: Iterator[bytes | None]) -> int:
-    """Write each thumbnail to a file of its own; return how many images are missing."""
-    n_missing = 0
+def _write_thumbnails(
+    folder: Path, data: PageData, thumbnails: Iterator[bytes | None]
+) -> list[int]:
+    """Write each thumbnail to a file of its own; return the numbers of missing images."""
+    missing = []
+    folder.mkdir(parents=True)
     for number, thumbnail in zip(data.first.tolist(), thumbnails, strict=True):
         if thumbnail is None:
-            n_missing += 1
+            missing.append(number)
             continue
         place = folder / str(number // _PER_FOLDER)
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(exist_ok=True)
         (place / f"{number}.{image_type()}").write_bytes(thumbnail)
-    folder.mkdir(parents=True, exist_ok=True)
-    return n_missing
+    return missing
 
 
-def _write_page(page: Path, data: PageData, thumbnails: Iterator[bytes | None] | None) -> int:
-    """Write the page, with thumbnails in it unless None; return how many images are missing."""
+def _write_page(
+    page: Path,
+    data: PageData,
+    thumbnails: Iterator[bytes | None] | None,
+    missing: Sequence[int] = (),
+) -> int:
+    """Write the page, with thumbnails in it unless None; return how many of these are missing."""
     content = data.content | {
         "thumbnails": {
             "type": image_type(),
@@ -155,6 +163,7 @@ def _write_page(page: Path, data: PageData, thumbnails: Iterator[bytes | None] |
             "per_folder": _PER_FOLDER,
             "per_chunk": _PER_CHUNK,
             "order": data.first.tolist() if thumbnails is not None else None,
+            "missing": list(missing),
         }
     }
     n_missing = 0

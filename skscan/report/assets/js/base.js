@@ -60,9 +60,14 @@
   skscan.say = function (message, lasting) {
     const status = document.getElementById("status");
     status.textContent = message;
-    status.classList.toggle("shown", Boolean(message));
+    if (status.showPopover) {
+      // once more on top of what has been opened since
+      status.togglePopover(false);
+      status.togglePopover(true);
+    }
+    status.classList.add("shown");
     clearTimeout(timer);
-    if (!lasting) timer = setTimeout(() => status.classList.remove("shown"), 5000);
+    timer = setTimeout(() => status.classList.remove("shown"), lasting ? 15000 : 4000);
   };
 
   // Colours of classes: told apart on light and on dark paper; further ones go round the wheel.

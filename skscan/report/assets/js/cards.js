@@ -121,7 +121,7 @@
           "button",
           { type: "button", class: "link", onclick: () => goTo(other) },
           named(review.nameOf(other)),
-          ` ${percent(share)}`,
+          ` (${percent(share)})`,
         ),
       ),
     );
@@ -190,7 +190,8 @@
         old.get(known.id) ||
         el("article", { class: "card", "data-id": known.id, id: `class-${known.id}`, tabindex: -1 }),
     );
-    list.replaceChildren(...cards);
+    const same = cards.length === list.children.length && cards.every((card, i) => card === list.children[i]);
+    if (!same) list.replaceChildren(...cards);
     if (cards.length === 0) list.append(el("p", { class: "faint" }, "No class has such a name."));
     cards.forEach((card) => observer.observe(card));
   }
@@ -266,8 +267,10 @@
         observer.unobserve(card); // so that those out of view are told of again when they come
         observer.observe(card);
       }
-      if (focused && role) {
-        document.getElementById(`class-${focused}`)?.getElementsByClassName(role)[0]?.focus();
+      if (focused) {
+        const card = document.getElementById(`class-${focused}`);
+        const again = (role && card?.getElementsByClassName(role)[0]) || card;
+        again?.focus({ preventScroll: true });
       }
     });
   }

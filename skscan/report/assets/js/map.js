@@ -39,7 +39,7 @@
   // ---- colours
 
   function toPixel(css) {
-    const probe = toPixel.pen || (toPixel.pen = document.createElement("canvas").getContext("2d"));
+    const probe = toPixel.pen || (toPixel.pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true }));
     probe.fillStyle = "#000";
     probe.fillStyle = css;
     probe.fillRect(0, 0, 1, 1);
@@ -279,7 +279,7 @@
       panel.append(
         el("span", {}, `${count(list.length, "image")} selected: ${parts.join(", ")}${more}`),
         button("Show them", () => {
-          showImages({ title: "Selected on the map", find: () => list, order: "typical" });
+          showImages({ title: "Selected on the map", find: () => list, order: "typical", preselected: list });
         }, { class: "primary" }),
         button("Clear", () => setSelection([])),
       );
@@ -391,13 +391,13 @@
           "between far groups mean little." + sampled,
       ),
       tools,
+      panel,
       el(
         "div",
         { class: "map-row" },
         el("div", { class: "map-frame" }, canvas, overlay, tooltip),
         legend,
       ),
-      panel,
     );
     index = new KDBush(images.n, 64, Uint16Array);
     for (let image = 0; image < images.n; image++) index.add(images.x[image], images.y[image]);

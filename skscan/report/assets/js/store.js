@@ -54,14 +54,20 @@
     return data ? `data:image/${thumbnails.type};base64,${data}` : null;
   }
 
+  const absent = new Set(thumbnails.missing);
+
   function address(image) {
+    if (absent.has(image)) return null;
     if (thumbnails.folder === null) return embedded(image);
     const folder = Math.floor(image / thumbnails.per_folder);
     return `${thumbnails.folder}/${folder}/${image}.${thumbnails.type}`;
   }
 
+  const NOTHING = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+
   function missing(img) {
-    img.removeAttribute("src");
+
+    img.src = NOTHING;
     img.classList.add("missing");
   }
 
@@ -88,7 +94,6 @@
       }
       delete img.dataset.image;
       img.onerror = () => missing(img);
-      img.onload = () => img.classList.toggle("tiny", img.naturalWidth <= 40);
       if (url === null) missing(img);
       else img.src = url;
     },
