@@ -20,7 +20,7 @@ from skscan.report.page_data import PageData, build_page_data
 from skscan.report.run import find_images_of_run, read_run
 from skscan.report.thumbnails import image_type, iter_thumbnails
 
-__all__ = ["MAX_EMBEDDED", "Report", "write_report"]
+__all__ = ["MAX_EMBEDDED", "Report", "write_page", "write_report"]
 
 MAX_EMBEDDED = 5_000
 """Thumbnails of more images than this lie in a folder beside the page."""
@@ -109,21 +109,41 @@ def write_report(
     thumbnails = iter(
         progress(thumbnails, total=len(paths), desc="report", unit="img", verbose=verbose)
     )
+    n_missing = write_page(folder, data, thumbnails)
+    return Report(folder / REPORT, len(paths), n_missing)
+
+
+def write_page(folder: Path, data: PageData, thumbnails: Iterator[bytes | None]) -> int:
+    """Write a page and its thumbnails; what was there before is replaced in the end.
+
+    Parameters
+    ----------
+    folder : Path
+        Exists.
+    data : PageData
+    thumbnails : iterator of bytes or None
+        Of the images `data.first`, in this order.
+
+    Returns
+    -------
+    n_missing : int
+        Thumbnails that are None.
+    """
     page = folder / f"{TEMPORARY_PREFIX}{REPORT}.tmp"
     files = folder / f"{TEMPORARY_PREFIX}{REPORT_FILES}.tmp"
     shutil.rmtree(files, ignore_errors=True)  # left by a process that was killed
     try:
-        if len(paths) <= MAX_EMBEDDED:
-            n_missing = _write_page(page, data, thumbnails)
+        if len(data.shown) <= MAX_EMBEDDED:
+            n_missing = _write_html(page, data, thumbnails)
         else:
             missing = _write_thumbnails(files / "thumbnails", data, thumbnails)
             n_missing = len(missing)
-            _write_page(page, data, None, missing)
+            _write_html(page, data, None, missing)
         _put_in_place(folder, page, files)
     finally:
         page.unlink(missing_ok=True)
         shutil.rmtree(files, ignore_errors=True)
-    return Report(folder / REPORT, len(paths), n_missing)
+    return n_missing
 
 
 def _put_in_place(folder: Path, page: Path, files: Path) -> None:
@@ -149,7 +169,7 @@ def _write_thumbnails(
     return missing
 
 
-def _write_page(
+def _write_html(
     page: Path,
     data: PageData,
     thumbnails: Iterator[bytes | None] | None,

@@ -39,7 +39,7 @@
     return el(
       "div",
       { class: "strip" },
-      el("h4", { title: note }, title),
+      el("h3", { title: note }, title),
       el(
         "div",
         { class: "strip-images" },
