@@ -1,8 +1,8 @@
 """Draw the pictures of the report for the README: ``python docs/make_report_pictures.py``.
 
-A thousand images of Fashion-MNIST (Debian's package dataset-fashion-mnist) are sorted by the command
-line, and its report is photographed in chromium: in light, in dark, and as wide as a phone. Needs
-selenium, chromium and chromedriver.
+A thousand images of Fashion-MNIST (Debian's package dataset-fashion-mnist) are sorted by the
+command line, and its report is photographed in chromium: in light, in dark, and as wide as a phone.
+Needs selenium, chromium and chromedriver.
 """
 
 import gzip
@@ -60,7 +60,7 @@ def photograph(page: Path) -> None:
                 driver.execute_script("document.querySelector(arguments[0]).scrollIntoView()", part)
                 time.sleep(0.5)
             picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
-            picture.quantize(96).save(PICTURES / f"{name}.png", optimize=True)
+            picture.quantize(128).save(PICTURES / f"{name}.png", optimize=True)
     finally:
         driver.quit()
 

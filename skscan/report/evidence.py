@@ -49,20 +49,17 @@ class Evidence:
 def gather_evidence(run: Run) -> Evidence:
     """Gather what `run` says of its images."""
     agreement, distance = _neighborhoods(run)
-    score = distance
-    doubt = run.confidence + agreement
-    flagged = _rows(run, "ambiguous_indices_")
-    if flagged is None:
+    uncertain = _rows(run, "ambiguous_indices_")
+    if uncertain is None:
         flagged = np.flatnonzero((run.confidence < 0.5) | (agreement < 0.5))
-    outliers = _rows(run, "outlier_indices_")
-    if outliers is not None:
-        outliers = outliers[np.argsort(-score[outliers], kind="stable")]
+        doubt = run.confidence[flagged] + agreement[flagged]
+        uncertain = flagged[np.argsort(doubt, kind="stable")]
     return Evidence(
         typical_rank=_typical_rank(run),
         agreement=agreement,
-        outlier_score=score,
-        uncertain=flagged[np.argsort(doubt[flagged], kind="stable")],
-        outliers=outliers,
+        outlier_score=_outlier_scores(run, distance),
+        uncertain=uncertain,
+        outliers=_rows(run, "outlier_indices_"),
         duplicates=_duplicates(run),
     )
 
@@ -92,6 +89,14 @@ def _typical_rank(run: Run) -> NDArray[np.integer]:
     return rank
 
 
+def _outlier_scores(run: Run, otherwise: NDArray[np.floating]) -> NDArray[np.floating]:
+    scores = getattr(run.model, "outlier_scores_", None)
+    if scores is None or len(scores) != len(run.model.labels_):
+        return otherwise
+    scores = np.asarray(scores, dtype=float)[run.read]
+    return otherwise if np.isnan(scores).any() else scores
+
+
 def _rows(run: Run, attribute: str) -> NDArray[np.integer] | None:
     """Images that an attribute of the model names, as rows of the images that could be read."""
     indices = getattr(run.model, attribute, None)
@@ -106,8 +111,10 @@ def _as_rows(run: Run, indices: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def _duplicates(run: Run) -> list[NDArray[np.integer]] | None:
-    groups = getattr(run.model, "near_duplicates_", None)
-    if groups is None:
+    pairs = getattr(run.model, "near_duplicates_", None)
+    if pairs is None:
         return None
-    found = [_as_rows(run, np.sort(np.asarray(group, dtype=np.int64))) for group in groups]
-    return sorted((group for group in found if len(group) > 1), key=len, reverse=True)
+    from skscan.duplicates import duplicate_groups
+
+    groups = [_as_rows(run, group) for group in duplicate_groups(np.asarray(pairs))]
+    return [group for group in groups if len(group) > 1]

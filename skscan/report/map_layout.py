@@ -62,8 +62,8 @@ def map_layout(affinity: sparse.csr_matrix, random_state: int = 0) -> NDArray[np
     for number in range(n_passes):
         to_x, to_y = x[columns] - x[rows], y[columns] - y[rows]
         pull = weights / (1 + to_x * to_x + to_y * to_y)
-        force_x = np.bincount(rows, pull * to_x, minlength=n_samples)
-        force_y = np.bincount(rows, pull * to_y, minlength=n_samples)
+        force_x = np.bincount(rows, pull * to_x, minlength=n_samples).astype(float)
+        force_y = np.bincount(rows, pull * to_y, minlength=n_samples).astype(float)
         for _ in range(SAMPLES_PER_PASS):
             others = random.randint(0, n_samples, n_samples)
             from_x, from_y = x - x[others], y - y[others]
