@@ -33,6 +33,15 @@ def browser_or_skip(downloads: Path):
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
 
 
+def wait_for_download(folder: Path, seconds: float = 10) -> Path:
+    """Return the one JSON file in a folder, as soon as it is there."""
+    end = time.monotonic() + seconds
+    while not (found := list(folder.glob("*.json"))):
+        assert time.monotonic() < end, "nothing was downloaded"
+        time.sleep(0.02)
+    return found[0]
+
+
 class Page:
     """A report in the browser."""
 

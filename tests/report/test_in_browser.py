@@ -2,11 +2,10 @@
 
 import json
 import os
-import time
 
 import numpy as np
 import pytest
-from browser import Page, browser_or_skip
+from browser import Page, browser_or_skip, wait_for_download
 from PIL import Image
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
@@ -75,11 +74,7 @@ def export(view, downloads):
     for old in downloads.glob("*.json"):
         old.unlink()
     view.press("Export")
-    end = time.monotonic() + 10
-    while not list(downloads.glob("*.json")):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return downloads / "decisions.json"
+    return wait_for_download(downloads)
 
 
 def test_names_are_shown_and_never_run(view, digits):
