@@ -135,4 +135,17 @@ def sampled_affinity(
     joined = (steps[:, rows] + 0.1 * two_steps).tocsr()
     joined.setdiag(0)
     joined.eliminate_zeros()
-    return joined
+    strongest = _strongest(joined, N_NEIGHBORS)
+    return strongest.maximum(strongest.T).tocsr()
+
+
+def _strongest(affinity: sparse.csr_matrix, n_links: int) -> sparse.csr_matrix:
+    """Keep the strongest links of each sample: two steps lead to hundreds of others."""
+    counts = np.diff(affinity.indptr)
+    rows = np.repeat(np.arange(affinity.shape[0]), counts)
+    order = np.lexsort((-affinity.data, rows))
+    rank = np.arange(len(order)) - affinity.indptr[rows]
+    kept = order[rank < n_links]
+    return sparse.csr_matrix(
+        (affinity.data[kept], (rows[kept], affinity.indices[kept])), shape=affinity.shape
+    )

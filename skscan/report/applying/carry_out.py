@@ -256,7 +256,7 @@ def _publish(unnamed: Path, target: Path) -> None:
 
 def _move(source: Path, target: Path, folder: Path) -> None:
     try:
-        os.link(source, target, follow_symlinks=False)
+        os.link(source, target)
     except FileExistsError:
         raise
     except OSError as error:
@@ -369,7 +369,7 @@ def _move_back(step: Step, target: Path, folder: Path) -> str | None:
         return None
     source.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(target, source, follow_symlinks=False)
+        os.link(target, source)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise

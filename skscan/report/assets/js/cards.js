@@ -190,6 +190,8 @@
         old.get(known.id) ||
         el("article", { class: "card", "data-id": known.id, id: `class-${known.id}`, tabindex: -1 }),
     );
+    const kept = new Set(cards);
+    for (const child of [...list.children]) if (!kept.has(child)) child.remove();
     const same = cards.length === list.children.length && cards.every((card, i) => card === list.children[i]);
     if (!same) list.replaceChildren(...cards);
     if (cards.length === 0) list.append(el("p", { class: "faint" }, "No class has such a name."));

@@ -247,6 +247,8 @@
         if (rejected) entry.rejected = true;
         listed.push(entry);
       }
+      const clusters = new Map(this.list().map((known) => [known.id, []]));
+      this.home.forEach((own, cluster) => clusters.get(own).push(cluster));
       return {
         format: "skscan decisions",
         format_version: 1,
@@ -258,7 +260,7 @@
           name: this.nameOf(known.id),
           named: known.name !== null,
           reviewed: known.reviewed,
-          clusters: this.clustersOf(known.id),
+          clusters: clusters.get(known.id),
         })),
         images: listed,
       };
