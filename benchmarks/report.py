@@ -5,6 +5,8 @@ up instead: so many points in ten groups, with scikit-learn's digits as thumbnai
 chromium and chromedriver; what is printed is what the browser itself measures:
 
 - first paint: from the start of navigation to the first content on the screen;
+- main thread: processor time that the page takes until all of it is drawn (other programs that run
+  at the same time do not count);
 - longest frame: the longest time between two frames while the page is scrolled from top to bottom
   in steps, while all images of a class are scrolled, while the map is zoomed, and while a lasso is
   drawn around many points, with everything that follows from it.
@@ -117,6 +119,7 @@ def measure(path: Path) -> None:
     from selenium.webdriver import ActionChains
 
     driver = start_browser()
+    driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     try:
         for attempt in ("first", "second"):
             driver.get(path.absolute().as_uri())
@@ -126,6 +129,9 @@ def measure(path: Path) -> None:
                 const navigation = performance.getEntriesByType("navigation")[0];
                 return [paint.startTime, navigation.domContentLoadedEventEnd];"""
             )
+            metrics = driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+            thread = next(m["value"] for m in metrics if m["name"] == "TaskDuration")
+            print(f"main thread        {1000 * thread:6.0f} ms")
             print(
                 f"first paint        {paint:6.0f} ms   (whole page read after {loaded:.0f} ms, "
                 f"{attempt} time)"

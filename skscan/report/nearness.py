@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.cluster.hierarchy import leaves_list
 
-from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.merge_tree import information_linkage
 from skscan.report.run import Run
 
@@ -48,12 +47,8 @@ class Nearness:
 
 def nearness_of_clusters(run: Run) -> Nearness:
     """Compare the clusters of `run` by the neighbours of their images."""
-    n_images, k = len(run.paths), run.n_clusters
-    affinity = symmetric_affinity(neighbor_table(run.neighbors))
-    members = sparse.csr_matrix(
-        (np.ones(n_images), (np.arange(n_images), run.clusters)), (n_images, k)
-    )
-    between = (members.T @ affinity @ members).tocsr()
+    k = run.n_clusters
+    between = _links_between(run)
     total = np.maximum(np.asarray(between.sum(axis=1)).ravel(), 1e-12)
     shares = sparse.diags(1 / total) @ between
     nearest, pairs = _nearest(shares.tocsr())
@@ -61,7 +56,8 @@ def nearness_of_clusters(run: Run) -> Nearness:
     if 2 <= k <= MAX_IN_TREE:
         # an image is its own neighbour too, so that an empty or lonely cluster is no zero row
         sizes = np.bincount(run.clusters, minlength=k)
-        linkage = information_linkage(between.toarray() + np.diag(np.maximum(sizes, 1e-6)))
+        own = np.diag(np.maximum(sizes, 1e-6))
+        linkage = information_linkage(between.toarray() / 2 + own)
         order = leaves_list(linkage).tolist()
     return Nearness(
         nearest=nearest,
@@ -70,6 +66,17 @@ def nearness_of_clusters(run: Run) -> Nearness:
         linkage=linkage,
         order=order,
     )
+
+
+def _links_between(run: Run) -> sparse.csr_matrix:
+    """Count links of the neighbour graph between clusters, and twice within them."""
+    graph = run.neighbors.tocsr()
+    rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
+    others = rows != graph.indices
+    ends = run.clusters[rows[others]], run.clusters[graph.indices[others]]
+    shape = (run.n_clusters, run.n_clusters)
+    links = sparse.csr_matrix((np.ones(len(ends[0])), ends), shape=shape)
+    return (links + links.T).tocsr()
 
 
 def _nearest(

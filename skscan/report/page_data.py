@@ -7,6 +7,7 @@ by a browser at once, where lists of digits would take seconds.
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -159,6 +160,8 @@ def _about(run: Run) -> dict[str, Any]:
         "seconds": summary.get("seconds", {}),
         "settings": _settings(summary),
         "made": summary.get("made"),
+        "next": f"skscan apply {shlex.quote(str(summary.get('out', 'OUT')))} decisions.json "
+        "--to NEWFOLDER --mode copy",
         "proposals": summary.get("cluster_count", {}).get("proposals", [])[:3],
     }
 

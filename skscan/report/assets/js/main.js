@@ -101,21 +101,27 @@
       byId("classes").append(el("p", {}, "No image is left: nothing could be read."));
       byId("map").hidden = true;
     }
-    overview.drawEvaluation(byId("evaluation"));
-    overview.drawDuplicates(byId("duplicates"));
+    byId("evaluation").hidden = !content.evaluation;
+    byId("duplicates").hidden = !content.duplicates || content.duplicates.n === 0;
     overview.drawSkipped(byId("skipped"));
     overview.drawMade(byId("made"));
     wireBar();
     drawBar();
     drawn = true;
-    // what is further down comes after the first paint
-    requestAnimationFrame(() =>
-      setTimeout(() => {
-        if (content.n_shown > 0) map.draw(byId("map"));
-        overview.drawNearness(byId("nearness"));
-        document.documentElement.dataset.ready = "yes";
-      }),
-    );
+    // what is further down comes after the first paint, a piece at a time
+    const soon = window.requestIdleCallback || ((callback) => setTimeout(callback, 30));
+    const idle = () => new Promise((resolve) => soon(resolve, { timeout: 500 }));
+    const later = [
+      () => overview.drawNearness(byId("nearness")),
+      () => overview.drawEvaluation(byId("evaluation")),
+      () => overview.drawDuplicates(byId("duplicates")),
+      () => content.n_shown > 0 && map.draw(byId("map")),
+    ];
+    for (const draw of later) {
+      await idle();
+      draw();
+    }
+    document.documentElement.dataset.ready = "yes";
   }
 
   review.addEventListener("change", ({ detail }) => {
