@@ -60,7 +60,9 @@ def photograph(page: Path) -> None:
                 driver.execute_script("document.querySelector(arguments[0]).scrollIntoView()", part)
                 time.sleep(0.5)
             picture = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")
-            picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(PICTURES / f"{name}.png", optimize=True)
+            picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(
+                PICTURES / f"{name}.png", optimize=True
+            )
     finally:
         driver.quit()
 
