@@ -155,11 +155,9 @@ def cluster(
                 )
             )
             summary["report"] = _write_report(out, jobs=jobs, verbose=int(not quiet))
-            total = time.perf_counter() - started
-            summary["seconds"] |= {
-                "report": round(total - seconds["total"], 3),
-                "total": round(total, 3),
-            }
+            stages = summary["seconds"]
+            before, total = stages.pop("total"), round(time.perf_counter() - started, 3)
+            stages |= {"report": round(total - before, 3), "total": total}
             results.amend(summary)
         interrupt.keep(lambda: f"The results are complete, in {escaped(str(out))}.")
     if as_json:

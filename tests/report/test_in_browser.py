@@ -281,6 +281,28 @@ def test_one_and_ten_thousand_clusters(view, write_run, tmp_path, n_clusters):
     assert value == "last"
 
 
+def test_copies_are_rejected_but_for_the_first(view, write_run, photos, tmp_path):
+    pairs = np.array([[0, 3], [3, 6], [1, 2]])
+    results = write_run(
+        tmp_path / "out",
+        photos,
+        np.arange(12) % 3,
+        n_clusters=3,
+        near_duplicates_=pairs,
+        ambiguous_indices_=np.array([5]),
+        outlier_indices_=np.array([4]),
+        outlier_scores_=np.ones(12),
+    )
+    shown = view(results)
+    assert shown.text("#duplicates .lead").startswith("2 groups")
+    shown.press("Keep the first", "#duplicates")
+    assert shown.run("return [...skscan.review.rejected].sort()") == [3, 6]
+    rejected = [image.get_attribute("data-image") for image in shown.all("#duplicates .rejected")]
+    assert rejected == ["3", "6"]
+    shown.press("Show", "#overview")  # the uncertain ones
+    shown.wait("document.querySelector('.selection').textContent.startsWith('1 image')")
+
+
 def test_no_image_left(view, write_run, tmp_path):
     results = write_run(
         tmp_path / "out", [], np.zeros(0, int), n_clusters=2, skipped=[("a.jpg", "damaged")] * 2

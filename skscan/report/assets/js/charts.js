@@ -57,7 +57,7 @@
           const share = value(i, j);
           const cell = el("td", { title: title(i, j) }, text(i, j));
           cell.style.setProperty("--share", share.toFixed(3));
-          if (share > 0.55) cell.classList.add("strong");
+          if (share > 0.7) cell.classList.add("strong");
           return cell;
         }),
       ),

@@ -249,7 +249,7 @@
           "div",
           { class: "strip-images" },
           ...images.slice(0, 12).map((image) =>
-            el("button", { type: "button", class: "thumb-button", title: visible(store.path(image)), onclick: () => showImage(image) }, thumbnail(image)),
+            el("button", { type: "button", class: "thumb-button", title: visible(store.path(image)), "data-image": image, onclick: () => showImage(image) }, thumbnail(image)),
           ),
         ),
         el("span", { class: "faint" }, count(images.length, "image")),
@@ -263,6 +263,14 @@
       more,
     );
     addGroups();
+    const mark = () => {
+      for (const shown of list.querySelectorAll("[data-image]")) {
+        shown.classList.toggle("rejected", review.rejected.has(Number(shown.dataset.image)));
+      }
+    };
+    mark();
+    more.addEventListener("click", mark);
+    review.addEventListener("change", mark);
   }
 
   function drawSkipped(section) {
