@@ -21,6 +21,7 @@ from skscan.cli import (
     predict,
     report,
     reproduce,
+    serve,
 )
 from skscan.cli.errors import INTERRUPTED
 from skscan.cli.terminal import show_warnings_as_lines
@@ -63,6 +64,7 @@ def _skscan(
 app.command(epilog=cluster.EXAMPLES)(cluster.cluster)
 app.command(epilog=predict.EXAMPLES)(predict.predict)
 app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=serve.EXAMPLES)(serve.serve)
 app.command(epilog=apply.EXAMPLES)(apply.apply)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=extract.EXAMPLES)(extract.extract)

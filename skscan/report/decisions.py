@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skscan.report.files import CLUSTERS, read_rows, run_id
 
-__all__ = ["DecidedClass", "DecidedImage", "Decisions"]
+__all__ = ["DecidedClass", "DecidedImage", "Decisions", "parse_document"]
 
 FORMAT = "skscan decisions"
 FORMAT_VERSION = 1
@@ -113,8 +113,8 @@ class Decisions:
         path : str or path-like
             ``decisions.json``.
         results : str or path-like or None, default=None
-            The results folder of the run. It is needed where the report showed only a sample of the
-            images: the others follow their clusters.
+            The results folder of the run. It is needed where the file does not list all images (the
+            report showed a sample, or ``skscan serve`` wrote it): the others follow their clusters.
 
         Returns
         -------
@@ -134,7 +134,7 @@ class Decisions:
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"path={name!r} is no JSON file: {error}") from None
         try:
-            run, classes, images = _parse(document)
+            run, classes, images = parse_document(document)
             if results is not None:
                 folder = Path(results)
                 if not (folder / CLUSTERS).is_file():
@@ -146,7 +146,7 @@ class Decisions:
                 images |= _followers(folder, classes, known=images)
             elif document.get("complete") is not True:
                 raise ValueError(
-                    "the report showed a sample of the images; give the results folder, too"
+                    "it does not list all images; give the results folder, too"
                 )
         except ValueError as error:
             raise ValueError(f"path={name!r} cannot be used: {error}") from None
@@ -199,7 +199,26 @@ class Decisions:
         return own.name
 
 
-def _parse(document: Any) -> tuple[str, list[DecidedClass], dict[str, DecidedImage]]:
+def parse_document(document: Any) -> tuple[str, list[DecidedClass], dict[str, DecidedImage]]:
+    """Take apart what the report exports, and check that it is sound.
+
+    Parameters
+    ----------
+    document : object
+        As read from JSON.
+
+    Returns
+    -------
+    run : str
+    classes : list of DecidedClass
+    images : dict of str to DecidedImage
+        Those that are listed, by path.
+
+    Raises
+    ------
+    ValueError
+        If it holds no decisions, or contradicts itself.
+    """
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError("it holds no decisions of the report")
     version = document.get("format_version")

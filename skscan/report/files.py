@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "CLUSTERS",
     "CONTACT_SHEETS",
+    "DECISIONS",
     "FORMAT",
     "MODEL",
     "REPORT",
@@ -31,6 +32,7 @@ MODEL = "model"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 REPORT_FILES = "report_files"
+DECISIONS = "decisions.json"
 FORMAT = "skscan results"
 
 

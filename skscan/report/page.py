@@ -20,7 +20,7 @@ from skscan.report.page_data import PageData, build_page_data
 from skscan.report.run import find_images_of_run, read_run
 from skscan.report.thumbnails import image_type, iter_thumbnails
 
-__all__ = ["MAX_EMBEDDED", "Report", "write_page", "write_report"]
+__all__ = ["MAX_EMBEDDED", "Additions", "Report", "served_page", "write_page", "write_report"]
 
 MAX_EMBEDDED = 5_000
 """Thumbnails of more images than this lie in a folder beside the page."""
@@ -36,10 +36,13 @@ _SCRIPTS = (
     "cards.js",
     "map.js",
     "overview.js",
-    "main.js",
 )
+_LAST_SCRIPT = "main.js"  # puts together what the others define
+_PROMISE = "This page holds everything that it shows, and asks no network for anything."
+_END = "</body>\n</html>\n"
 _PER_CHUNK = 100
 _PER_FOLDER = 1_000
+_THUMBNAILS = {"per_folder": _PER_FOLDER, "per_chunk": _PER_CHUNK}
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,25 @@ class Report:
     path: Path
     n_images: int
     n_missing: int
+
+
+@dataclass(frozen=True)
+class Additions:
+    """What a server adds to the page.
+
+    Parameters
+    ----------
+    scripts : sequence of str
+        JavaScript that runs before the page is put together.
+    style : str
+        CSS.
+    promise : str
+        What the page says of where its data are.
+    """
+
+    scripts: Sequence[str]
+    style: str
+    promise: str
 
 
 def write_report(
@@ -176,22 +198,19 @@ def _write_html(
     missing: Sequence[int] = (),
 ) -> int:
     """Write the page, with thumbnails in it unless None; return how many of these are missing."""
-    content = data.content | {
-        "thumbnails": {
-            "type": image_type(),
-            "folder": None if thumbnails is not None else f"{REPORT_FILES}/thumbnails",
-            "per_folder": _PER_FOLDER,
-            "per_chunk": _PER_CHUNK,
-            "order": data.first.tolist() if thumbnails is not None else None,
-            "missing": list(missing),
-        }
+    embedded = thumbnails is not None
+    place = {
+        "folder": None if embedded else f"{REPORT_FILES}/thumbnails",
+        "order": data.first.tolist() if embedded else None,
+        "missing": list(missing),
     }
+    content = data.content | {"thumbnails": _THUMBNAILS | {"type": image_type()} | place}
     n_missing = 0
     with page.open("w", encoding="utf-8", newline="\n") as file:
         file.write(_head(content))
         if thumbnails is not None:
             n_missing = _write_chunks(file, thumbnails)
-        file.write("</body>\n</html>\n")
+        file.write(_END)
     return n_missing
 
 
@@ -208,14 +227,36 @@ def _write_chunks(file: IO[str], thumbnails: Iterator[bytes | None]) -> int:
     return n_missing
 
 
-def _head(content: dict[str, Any]) -> str:
+def served_page(data: PageData, additions: Additions, **more: Any) -> str:
+    """Return the page for a server, which it asks for thumbnails one by one.
+
+    Parameters
+    ----------
+    data : PageData
+    additions : Additions
+    **more : object
+        What is to stand beside `data.content` in the page's data.
+
+    Returns
+    -------
+    html : str
+        Asks for ``thumbnails/{thousand}/{number}.{type}`` beside its own address.
+    """
+    place = {"folder": "thumbnails", "order": None, "missing": []}
+    content = data.content | {"thumbnails": _THUMBNAILS | {"type": image_type()} | place} | more
+    return _head(content, additions) + _END
+
+
+def _head(content: dict[str, Any], additions: Additions | None = None) -> str:
     """Everything of the page but its thumbnails.
 
     The policy in it lets nothing run but the scripts of this package, whatever a file name holds,
-    and no request leave the page.
+    and no request leave the page, except to the server that it came from.
     """
-    style = _asset("style.css")
-    scripts = [_asset("vendor/vendor.min.js"), "\n".join(_asset(f"js/{name}") for name in _SCRIPTS)]
+    style = _asset("style.css") + (additions.style if additions else "")
+    own = [_asset(f"js/{name}") for name in _SCRIPTS]
+    own += [*(additions.scripts if additions else ()), _asset(f"js/{_LAST_SCRIPT}")]
+    scripts = [_asset("vendor/vendor.min.js"), "\n".join(own)]
     slots = {
         "licences": html.escape(_asset("vendor/LICENSES.txt")),
         "policy": "; ".join(
@@ -226,8 +267,10 @@ def _head(content: dict[str, Any]) -> str:
                 f"script-src {' '.join(_hash(script) for script in scripts)}",
                 "base-uri 'none'",
                 "form-action 'none'",
+                *(["connect-src 'self'"] if additions else []),
             ]
         ),
+        "promise": html.escape(additions.promise if additions else _PROMISE),
         "title": html.escape(_visible(content["run"]["title"])),
         "style": style,
         "data": _json(content),

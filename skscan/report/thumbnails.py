@@ -14,7 +14,7 @@ from PIL import features
 from skscan.exceptions import ImageReadError
 from skscan.images import ImageCollection
 
-__all__ = ["SIDE", "image_type", "iter_thumbnails"]
+__all__ = ["SIDE", "image_type", "iter_thumbnails", "make_thumbnail"]
 
 SIDE = 128
 """Longer side in pixels; smaller images are left as they are."""
@@ -55,7 +55,7 @@ def iter_thumbnails(
         under_way: deque[Future[bytes | None]] = deque()
         try:
             for row in rows:
-                under_way.append(executor.submit(_thumbnail, images, int(row)))
+                under_way.append(executor.submit(make_thumbnail, images, int(row)))
                 if len(under_way) > _AHEAD:
                     yield under_way.popleft().result()
             while under_way:
@@ -65,7 +65,8 @@ def iter_thumbnails(
                 future.cancel()
 
 
-def _thumbnail(images: ImageCollection, row: int) -> bytes | None:
+def make_thumbnail(images: ImageCollection, row: int) -> bytes | None:
+    """Return a small copy of an image as a file; None if the image cannot be read."""
     try:
         image = images.read(row, min_side=SIDE)
     except ImageReadError:

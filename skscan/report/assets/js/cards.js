@@ -247,7 +247,7 @@
         "p",
         { class: "lead" },
         "Give each class a name; merge what belongs together; split or move what does not. " +
-          "Everything can be undone, and is kept in this browser until you export it.",
+          `Everything can be undone, and ${store.keeping.until}.`,
       ),
       el("div", { class: "tools" }, search, sorter),
       list,

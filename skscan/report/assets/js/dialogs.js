@@ -235,7 +235,7 @@
     const link = el("a", { href: url, download: "decisions.json" });
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 10000);
-    say(`Saved decisions.json. Next: ${visible(content.run.next)}`, true);
+    say(`${store.keeping.exported} Next: ${visible(content.run.next)}`, true);
   }
 
   function upload() {
@@ -291,7 +291,7 @@
       el(
         "p",
         {},
-        "They are kept in this browser at once. Export them to carry them out: skscan apply copies, " +
+        `${store.keeping.now} Export them to carry them out: skscan apply copies, ` +
           "moves or links the images into a folder for each class, and can undo that.",
       ),
       el("p", {}, el("kbd", { class: "command" }, visible(content.run.next))),

@@ -67,6 +67,7 @@
 
   const LINKS = {
     classes: "Classes",
+    "new-images": "New images", // where a server sorts them
     map: "Map",
     nearness: "Nearness",
     evaluation: "Folders",
@@ -79,7 +80,7 @@
     try {
       await store.save(review.state());
     } catch {
-      say("This browser does not keep decisions here. Export them before you close the page.", true);
+      say(store.keeping.failed, true);
     }
   }
 
@@ -91,7 +92,7 @@
     try {
       review.restore(await store.load());
     } catch {
-      say("What this browser had kept cannot be read, and is left out.", true);
+      say(store.keeping.unreadable, true);
       review.reset();
     }
     restoring = false;

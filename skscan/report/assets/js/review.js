@@ -233,9 +233,12 @@
       return true;
     }
 
-    /** The decisions as the one object that `skscan apply` and `Decisions.load` read. */
-    exported() {
-      const complete = images.n === content.run.n_images;
+    /**
+     * The decisions as the one object that `skscan apply` and `Decisions.load` read; a brief one
+     * leaves out images that are where their cluster is.
+     */
+    exported(brief) {
+      const complete = images.n === content.run.n_images && !brief;
       const listed = [];
       for (let image = 0; image < images.n; image++) {
         const moved = this.moved.has(image);

@@ -1,5 +1,5 @@
-// The one way to the data: what the run found, thumbnails, and where decisions are kept. A server
-// can stand in for the page's own data and the browser's storage by replacing this file.
+// The one way to the data: what the run found, thumbnails, and where decisions are kept. Where a
+// server keeps them, it replaces keeping, load, save and onChange.
 (function () {
   "use strict";
 
@@ -96,6 +96,15 @@
       img.onerror = () => missing(img);
       if (url === null) missing(img);
       else img.src = url;
+    },
+
+    /** In words, where decisions are kept. */
+    keeping: {
+      until: "is kept in this browser until you export it",
+      now: "They are kept in this browser at once.",
+      failed: "This browser does not keep decisions here. Export them before you close the page.",
+      unreadable: "What this browser had kept cannot be read, and is left out.",
+      exported: "Saved decisions.json.",
     },
 
     /** What was decided earlier, or null. */

@@ -1,0 +1,177 @@
+"""The server of one results folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from skscan._files import TEMPORARY_PREFIX
+from skscan.images import as_collection
+from skscan.report.page import Additions, served_page
+from skscan.report.page_data import build_page_data
+from skscan.report.run import find_images_of_run, read_run
+from skscan.serving.app import MAX_UPLOAD, make_app
+from skscan.serving.decisions_file import DecisionsFile
+from skscan.serving.new_images import NewImages
+from skscan.serving.thumbnails import ThumbnailCache
+
+__all__ = ["ReportServer"]
+
+HOST = "127.0.0.1"
+LOCK = f"{TEMPORARY_PREFIX}serve.lock"
+_TOKEN_BYTES = 24
+_ASSETS = Path(__file__).parent / "assets"
+_SCRIPTS = ("merging.js", "keeping.js", "new_images.js")
+_PROMISE = (
+    "This page is served by skscan on this computer, to this computer only; it asks no other "
+    "address for anything."
+)
+
+
+class ReportServer:
+    """The report of a run as a live page on the loopback of this machine.
+
+    Thumbnails are made as they are looked at; decisions are saved at once to ``decisions.json`` in
+    the results folder; images that are dropped into the page are sorted with the model of the run.
+    Nothing else is written, and only images of the run are read. The address holds a random token,
+    and whoever does not know it is refused.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        What ``skscan cluster`` has written.
+    images : str or path-like or None, default=None
+        The folder or zip of the images, where it is no longer where it was.
+    port : int, default=0
+        Where to listen; 0 is any free port.
+    max_upload : int, default=67108864
+        Bytes that an image dropped into the page may have.
+
+    Attributes
+    ----------
+    address : str
+        Of the page, with the token.
+    n_images : int
+        Images on the page.
+    decisions : DecisionsFile
+        What was decided.
+
+    Raises
+    ------
+    ValueError
+        If `folder` holds no results or damaged ones, or is served by another process.
+    OSError
+        If the port is taken, or the folder cannot be written to.
+
+    Examples
+    --------
+    >>> from skscan.serving import ReportServer
+    >>> with ReportServer("photos-clusters") as server:  # doctest: +SKIP
+    ...     print(server.address)
+    ...     server.run()
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        *,
+        images: str | os.PathLike | None = None,
+        port: int = 0,
+        max_upload: int = MAX_UPLOAD,
+    ) -> None:
+        folder = Path(folder)
+        run = read_run(folder)
+        self._lock = _lock(folder)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            _listen(self._socket, port)
+            self.decisions = DecisionsFile(folder, run.run_id)
+            data = build_page_data(run)
+            wanted = [run.paths[row] for row in data.shown]
+            paths = find_images_of_run(run.summary, wanted, None if images is None else Path(images))
+            self.n_images = len(paths)
+            new_images = NewImages(run.model)
+            own = {"sorts": new_images.can_sort, "max_upload": max_upload}
+            port = self._socket.getsockname()[1]
+            token = secrets.token_urlsafe(_TOKEN_BYTES)
+            self.address = f"http://{HOST}:{port}/{token}/"
+            self.app = make_app(
+                served_page(data, _additions(), serving=own),
+                self.decisions,
+                ThumbnailCache(as_collection(paths)),
+                new_images,
+                token=token,
+                port=port,
+                max_upload=max_upload,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self) -> None:
+        """Serve until the process gets a signal to end (Ctrl-C)."""
+        import uvicorn
+
+        config = uvicorn.Config(
+            self.app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
+        )
+        uvicorn.Server(config).run(sockets=[self._socket])
+
+    def close(self) -> None:
+        """Give the port and the folder back."""
+        self._socket.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _lock(folder: Path) -> Any:
+    """Keep other servers off the folder: each would overwrite what the other has saved."""
+    import filelock
+
+    lock = filelock.FileLock(folder / LOCK, thread_local=False)
+    try:
+        return lock.acquire(timeout=0).lock
+    except filelock.Timeout:
+        raise ValueError(
+            f"{folder} is served by another `skscan serve` already; use its address, or end it"
+        ) from None
+
+
+def _listen(own: socket.socket, port: int) -> None:
+    if os.name == "posix":  # elsewhere it would let another program take the same port
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        own.bind((HOST, port))
+    except OSError as error:
+        error.filename = f"{HOST}:{port}"
+        raise
+    own.listen(128)
+
+
+def _additions() -> Additions:
+    return Additions(
+        scripts=[(_ASSETS / name).read_text(encoding="utf-8") for name in _SCRIPTS],
+        style=(_ASSETS / "served.css").read_text(encoding="utf-8"),
+        promise=_PROMISE,
+    )
