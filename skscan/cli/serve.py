@@ -12,7 +12,7 @@ from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.report import ImagesNow
 from skscan.cli.reporting import reports_errors
 from skscan.cli.terminal import escaped, note, only_results_on_stdout, say, say_json
-from skscan.report.files import is_results_folder
+from skscan.report.files import DECISIONS, is_results_folder
 
 if TYPE_CHECKING:
     from skscan.serving import ReportServer
@@ -60,7 +60,7 @@ def serve(
         raise CommandFailed(
             f"`skscan serve` needs {' and '.join(missing)}: pip install 'skscan[serve]'"
         )
-    interrupt.keep(lambda: f"Decisions are in {escaped(str(out))}/decisions.json.")
+    interrupt.keep(lambda: _what_is_kept(out))
     _log_to_stderr()
     from skscan.serving import ReportServer
 
@@ -76,11 +76,22 @@ def serve(
             server.run()
 
 
+def _what_is_kept(out: Path) -> str:
+    if not (out / DECISIONS).exists():
+        return "The page has ended; nothing was decided in it."
+    return f"The page has ended; decisions are in {escaped(str(out / DECISIONS))}."
+
+
 def _announce(server: "ReportServer", out: Path, *, as_json: bool, quiet: bool) -> None:
     if server.decisions.set_aside is not None:
         note(
             "note: decisions on an earlier run lay in OUT; they are now in "
             f"{escaped(str(server.decisions.set_aside))}"
+        )
+    if not server.finds_images:
+        note(
+            "warning: the images are not where they were, and are blank on the page; "
+            "--images FOLDER tells where they lie now"
         )
     if as_json:
         say_json({"address": server.address, "n_images": server.n_images})

@@ -146,6 +146,7 @@ class _Endpoints:
         try:
             return JSONResponse({"clusters": self._new_images.sort(name, data)})
         except ImageReadError as error:
+            logger.warning("no picture: %s", printable(name))
             return refusal(request, 415, error.reason)
         except Exception as error:  # whatever keeps the model from its work, the page lives on
             logger.exception("sorting %s failed", printable(name))

@@ -24,6 +24,7 @@ __all__ = ["ReportServer"]
 HOST = "127.0.0.1"
 LOCK = f"{TEMPORARY_PREFIX}serve.lock"
 _TOKEN_BYTES = 24
+_N_TRIED = 10
 _ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = ("merging.js", "keeping.js", "new_images.js")
 _PROMISE = (
@@ -57,6 +58,8 @@ class ReportServer:
         Of the page, with the token.
     n_images : int
         Images on the page.
+    finds_images : bool
+        Whether any of a few images was found where the run read it, or in `images`.
     decisions : DecisionsFile
         What was decided.
 
@@ -84,9 +87,11 @@ class ReportServer:
         max_upload: int = MAX_UPLOAD,
     ) -> None:
         folder = Path(folder)
+        self._running: Any = None
         run = read_run(folder)
         self._lock = _lock(folder)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # With the protocol named, asyncio turns Nagle's delay off: 40 ms for each thumbnail.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             _listen(self._socket, port)
             self.decisions = DecisionsFile(folder, run.run_id)
@@ -94,6 +99,10 @@ class ReportServer:
             wanted = [run.paths[row] for row in data.shown]
             paths = find_images_of_run(run.summary, wanted, None if images is None else Path(images))
             self.n_images = len(paths)
+            thumbnails = ThumbnailCache(as_collection(paths))
+            self.finds_images = not paths or any(
+                thumbnails.get(number) for number in range(0, len(paths), len(paths) // _N_TRIED + 1)
+            )
             new_images = NewImages(run.model)
             own = {"sorts": new_images.can_sort, "max_upload": max_upload}
             port = self._socket.getsockname()[1]
@@ -102,7 +111,7 @@ class ReportServer:
             self.app = make_app(
                 served_page(data, _additions(), serving=own),
                 self.decisions,
-                ThumbnailCache(as_collection(paths)),
+                thumbnails,
                 new_images,
                 token=token,
                 port=port,
@@ -113,7 +122,7 @@ class ReportServer:
             raise
 
     def run(self) -> None:
-        """Serve until the process gets a signal to end (Ctrl-C)."""
+        """Serve until the process gets a signal to end (Ctrl-C), or `stop` is called."""
         import uvicorn
 
         config = uvicorn.Config(
@@ -126,7 +135,13 @@ class ReportServer:
             ws="none",
             timeout_graceful_shutdown=1,
         )
-        uvicorn.Server(config).run(sockets=[self._socket])
+        self._running = uvicorn.Server(config)
+        self._running.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """End `run`, which another thread is in, after the requests that are under way."""
+        if self._running is not None:
+            self._running.should_exit = True
 
     def close(self) -> None:
         """Give the port and the folder back."""

@@ -58,7 +58,7 @@
         ` ${percent(share)}`,
       ),
       second && second[1] >= 0.01
-        ? el("p", { class: "faint" }, "or ", named(review.nameOf(second[0])), ` ${percent(second[1])}`)
+        ? el("p", { class: "faint" }, "or ", named(review.nameOf(second[0])), ` (${percent(second[1])})`)
         : null,
     );
   }
@@ -68,7 +68,10 @@
   function show(file, answer) {
     const address = URL.createObjectURL(file);
     const picture = el("img", { class: "thumb", alt: "", decoding: "async" });
-    picture.onerror = () => picture.classList.add("missing");
+    picture.onerror = () => {
+      picture.removeAttribute("src"); // no sign of a broken image over the pattern of missing ones
+      picture.classList.add("missing");
+    };
     picture.src = address;
     const name = el("p", { class: "file-name", title: visible(file.name) }, named(file.name));
     const row = el("li", {}, picture, el("div", {}, name, verdict(answer)));

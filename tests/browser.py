@@ -45,10 +45,10 @@ def wait_for_download(folder: Path, seconds: float = 10) -> Path:
 class Page:
     """A report in the browser."""
 
-    def __init__(self, driver, path: Path):
+    def __init__(self, driver, path: Path | str):
         self.driver = driver
         self.path = path
-        self.loaded = path.as_uri()
+        self.loaded = path.as_uri() if isinstance(path, Path) else path
 
     def open(self):
         self.driver.get_log("performance")
@@ -97,7 +97,7 @@ class Page:
         return self.find(selector).text
 
     def complaints(self):
-        """What the console says, and addresses that were asked for outside of the disk."""
+        """What the console says, and addresses that were asked for outside of the page's place."""
         console = [
             entry["message"]
             for entry in self.driver.get_log("browser")
@@ -108,5 +108,6 @@ class Page:
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 asked.append(message["params"]["request"]["url"])
-        inside = ("file:", "data:", "blob:", "about:")
+        own = "file:" if isinstance(self.path, Path) else self.path
+        inside = (own, "data:", "blob:", "about:")
         return console + [url for url in asked if not url.startswith(inside)]
