@@ -41,7 +41,7 @@ def serve(
             help="Where to listen; 0 is any free port.",
         ),
     ] = 0,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -70,7 +70,7 @@ def serve(
         server = ReportServer(out, images=images, port=port)
     with server:
         _announce(server, out, as_json=as_json, quiet=quiet)
-        if open_browser:
+        if open_page:
             typer.launch(server.address)
         with only_results_on_stdout():
             server.run()

@@ -145,9 +145,7 @@ class Decisions:
                     )
                 images |= _followers(folder, classes, known=images)
             elif document.get("complete") is not True:
-                raise ValueError(
-                    "it does not list all images; give the results folder, too"
-                )
+                raise ValueError("it does not list all images; give the results folder, too")
         except ValueError as error:
             raise ValueError(f"path={name!r} cannot be used: {error}") from None
         return cls(run, classes, images.values())

@@ -242,7 +242,7 @@ def served_page(data: PageData, additions: Additions, **more: Any) -> str:
     html : str
         Asks for ``thumbnails/{thousand}/{number}.{type}`` beside its own address.
     """
-    place = {"folder": "thumbnails", "order": None, "missing": []}
+    place: dict[str, Any] = {"folder": "thumbnails", "order": None, "missing": []}
     content = data.content | {"thumbnails": _THUMBNAILS | {"type": image_type()} | place} | more
     return _head(content, additions) + _END
 

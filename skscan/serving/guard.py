@@ -2,8 +2,8 @@
 
 The server listens on the loopback only. That alone keeps out no page that the user's browser has
 open: such a page can send requests to 127.0.0.1, and by a DNS name that it has pointed here
-(rebinding) even read the answers. So every request has to carry the token of the address, which only
-the user's own page knows, and the Host of that address.
+(rebinding) even read the answers. So every request has to carry the token of the address, which
+only the user's own page knows, and the Host of that address.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def refusal(
 
 
 def _describe(request: Request) -> str:
-    """What was asked for, without the token: whoever reads the log may not know it."""
+    """Return what was asked for, without the token: a log goes further than it should."""
     path = "/".join(["", "…", *request.url.path.split("/")[2:]])
     if len(path) > _LONGEST_LOGGED:
         path = f"{path[:_LONGEST_LOGGED]}…"

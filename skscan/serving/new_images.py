@@ -28,9 +28,9 @@ class NewImages:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        extractor = getattr(model, "feature_extractor_", None)
-        self.can_sort = extractor is not None and hasattr(model, "predict_proba")
-        if self.can_sort and hasattr(extractor, "get_params"):
+        extractor: Any = getattr(model, "feature_extractor_", None)
+        self.can_sort = extractor is not None
+        if hasattr(extractor, "get_params"):
             quick = {"n_jobs": 1, "verbose": 0}  # for one image at a time
             known = extractor.get_params(deep=False)
             extractor.set_params(**{name: quick[name] for name in quick.keys() & known.keys()})

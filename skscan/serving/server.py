@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import socket
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +13,8 @@ from typing import Any, Self
 from skscan._files import TEMPORARY_PREFIX
 from skscan.images import as_collection
 from skscan.report.page import Additions, served_page
-from skscan.report.page_data import build_page_data
-from skscan.report.run import find_images_of_run, read_run
+from skscan.report.page_data import PageData, build_page_data
+from skscan.report.run import Run, find_images_of_run, read_run
 from skscan.serving.app import MAX_UPLOAD, make_app
 from skscan.serving.decisions_file import DecisionsFile
 from skscan.serving.new_images import NewImages
@@ -96,20 +97,19 @@ class ReportServer:
             _listen(self._socket, port)
             self.decisions = DecisionsFile(folder, run.run_id)
             data = build_page_data(run)
-            wanted = [run.paths[row] for row in data.shown]
-            paths = find_images_of_run(run.summary, wanted, None if images is None else Path(images))
+            paths = _image_paths(run, data, images)
             self.n_images = len(paths)
             thumbnails = ThumbnailCache(as_collection(paths))
-            self.finds_images = not paths or any(
-                thumbnails.get(number) for number in range(0, len(paths), len(paths) // _N_TRIED + 1)
-            )
+            tried = range(0, len(paths), len(paths) // _N_TRIED + 1)
+            self.finds_images = not paths or any(map(thumbnails.get, tried))
             new_images = NewImages(run.model)
             own = {"sorts": new_images.can_sort, "max_upload": max_upload}
+            about = data.content["run"] | {"next": _next_command(folder, self.decisions.path)}
             port = self._socket.getsockname()[1]
             token = secrets.token_urlsafe(_TOKEN_BYTES)
             self.address = f"http://{HOST}:{port}/{token}/"
             self.app = make_app(
-                served_page(data, _additions(), serving=own),
+                served_page(data, _additions(), serving=own, run=about),
                 self.decisions,
                 thumbnails,
                 new_images,
@@ -182,6 +182,16 @@ def _listen(own: socket.socket, port: int) -> None:
         error.filename = f"{HOST}:{port}"
         raise
     own.listen(128)
+
+
+def _image_paths(run: Run, data: PageData, images: str | os.PathLike | None) -> list[str]:
+    wanted = [run.paths[row] for row in data.shown]
+    return find_images_of_run(run.summary, wanted, None if images is None else Path(images))
+
+
+def _next_command(folder: Path, decisions: Path) -> str:
+    places = " ".join(shlex.quote(str(place)) for place in (folder, decisions))
+    return f"skscan apply {places} --to NEWFOLDER --mode copy"
 
 
 def _additions() -> Additions:
