@@ -39,7 +39,7 @@ LAYERS = [
 
 
 def loaded_modules(statement: str) -> set[str]:
-    code = f"import sys; {statement}; print(*sys.modules)"
+    code = f"import sys; {statement}\nprint(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {name.split(".")[0] for name in run.stdout.split()}
 
@@ -61,6 +61,17 @@ def test_predicting_from_features_does_not_load_torch():
         "heads.predict_proba(FeatureScaler(2).fit_transform(np.eye(4)))"
     )
     assert "torch" not in modules
+
+
+@pytest.mark.parametrize("arguments", ["'--help'", "'serve', '--help'"])
+def test_help_of_the_server_loads_nothing_heavy(arguments):
+    modules = loaded_modules(
+        "import contextlib, io; from skscan.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        f"    main([{arguments}])\n"
+        "import skscan.serving"
+    )
+    assert not {"torch", "sklearn", "starlette", "uvicorn", "anyio", "filelock"} & modules
 
 
 def test_public_names():

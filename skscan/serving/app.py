@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -32,6 +33,7 @@ _MAX_DECISIONS = 256 * 2**20
 _SECONDS_FOR_A_BODY = 60
 _SECONDS_KEPT = 3600
 _LONGEST_NAME = 255
+_THUMBNAIL = re.compile(r"([0-9]{1,9})\." + image_type())
 
 
 def make_app(
@@ -68,7 +70,7 @@ def make_app(
     endpoints = _Endpoints(page, decisions, thumbnails, new_images, max_upload)
     routes = [
         Route("/", endpoints.page),
-        Route("/thumbnails/{thousand:int}/{number:int}." + image_type(), endpoints.thumbnail),
+        Route("/thumbnails/{folder}/{name}", endpoints.thumbnail),
         Route("/decisions", endpoints.decisions),
         Route("/decisions", endpoints.save, methods=["PUT"]),
         Route("/new-images", endpoints.sort, methods=["POST"]),
@@ -100,7 +102,10 @@ class _Endpoints:
         return HTMLResponse(self._page)
 
     def thumbnail(self, request: Request) -> Response:
-        thumbnail = self._thumbnails.get(request.path_params["number"])
+        number = _THUMBNAIL.fullmatch(request.path_params["name"])
+        if number is None:
+            raise HTTPException(404)
+        thumbnail = self._thumbnails.get(int(number[1]))
         if thumbnail is None:
             return Response(status_code=404)
         keeping = {"cache-control": f"private, max-age={_SECONDS_KEPT}"}

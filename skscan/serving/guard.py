@@ -106,7 +106,7 @@ def refusal(
 
 def _describe(request: Request) -> str:
     """Return what was asked for, without the token: a log goes further than it should."""
-    path = "/".join(["", "…", *request.url.path.split("/")[2:]])
+    path = "/".join(["", "…", *request.scope["path"].split("/")[2:]])
     if len(path) > _LONGEST_LOGGED:
         path = f"{path[:_LONGEST_LOGGED]}…"
     return f"{printable(request.method)} {printable(path)}"

@@ -1,63 +1,83 @@
 """A server of made-up results, and a client that knows its address."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from results_factory import write_photos, write_results
+from sklearn.datasets import load_digits
 
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 
+from serving_client import client_of
 from starlette.testclient import TestClient
 
-from skscan import PixelFeatureExtractor
+from skscan import FeatureScaler, PixelFeatureExtractor
+from skscan.networks.heads import LinearHeads
 from skscan.report.files import run_id
 from skscan.serving import ReportServer
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> list[str]:
-    return write_photos(tmp_path / "photos")
-
-
-@pytest.fixture
-def results(tmp_path: Path, photos: list[str]) -> Path:
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> tuple[Path, list[str]]:
     """A run that sorted twelve pictures into three clusters of four."""
-    summary = {"folder": str(tmp_path / "photos")}
+    folder = tmp_path_factory.mktemp("run")
+    photos = write_photos(folder / "photos")
+    summary = {"folder": str(folder / "photos")}
     clusters = np.arange(12) % 3
-    return write_results(tmp_path / "out", photos, clusters, n_clusters=3, summary=summary)
+    return write_results(folder / "out", photos, clusters, n_clusters=3, summary=summary), photos
 
 
 @pytest.fixture
-def results_with_model(tmp_path: Path, photos: list[str]) -> Path:
-    """The same, with a model that looks at pixels: images that are red belong to cluster 2."""
+def write_run() -> Callable[..., Path]:
+    return write_results
+
+
+@pytest.fixture
+def photos(made_once) -> list[str]:
+    return made_once[1]
+
+
+@pytest.fixture
+def results(tmp_path: Path, made_once) -> Path:
+    return shutil.copytree(made_once[0], tmp_path / "out")
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory, made_once) -> Iterator[ReportServer]:
+    """One for tests that leave it as it was."""
+    with ReportServer(shutil.copytree(made_once[0], tmp_path_factory.mktemp("one") / "out")) as one:
+        yield one
+        assert one.decisions.version == 0
+
+
+@pytest.fixture
+def results_with_model(tmp_path: Path) -> Path:
+    """A run on twelve digits, with a model that looks at pixels."""
+    photos = []
+    (tmp_path / "digits").mkdir()
+    for number, image in enumerate(load_digits().images[:12]):
+        photos.append(str(tmp_path / "digits" / f"{number}.png"))
+        Image.fromarray((image * 15).astype(np.uint8)).save(photos[-1])
     extractor = PixelFeatureExtractor(image_size=16).fit(photos)
     features = extractor.transform(photos)
+    scaler = FeatureScaler(4).fit(features)
+    weights = np.random.RandomState(0).normal(0, 3, (1, 3, 4)).astype(np.float32)
     return write_results(
         tmp_path / "out",
         photos,
         np.arange(12) % 3,
         n_clusters=3,
-        summary={"folder": str(tmp_path / "photos")},
-        **sorting_by_redness(extractor, features),
+        summary={"folder": str(tmp_path / "digits")},
+        feature_extractor_=extractor,
+        feature_scaler_=scaler,
+        heads_=LinearHeads(weights, np.zeros((1, 3), np.float32)),
+        n_features_in_=features.shape[1],
     )
-
-
-def sorting_by_redness(extractor, features: np.ndarray) -> dict:
-    from skscan import FeatureScaler
-    from skscan.networks.heads import LinearHeads
-
-    scaler = FeatureScaler(2).fit(features)
-    weights = np.zeros((1, 3, scaler.transform(features).shape[1]), np.float32)
-    weights[0, :, 0] = [-5, 0, 5]
-    return {
-        "feature_extractor_": extractor,
-        "feature_scaler_": scaler,
-        "heads_": LinearHeads(weights, np.zeros((1, 3), np.float32)),
-        "n_features_in_": features.shape[1],
-    }
 
 
 @pytest.fixture
@@ -76,10 +96,6 @@ def serve() -> Iterator[Callable[..., ReportServer]]:
 @pytest.fixture
 def server(serve, results: Path) -> ReportServer:
     return serve(results)
-
-
-def client_of(server: ReportServer) -> TestClient:
-    return TestClient(server.app, base_url=server.address, raise_server_exceptions=True)
 
 
 @pytest.fixture

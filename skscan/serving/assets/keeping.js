@@ -3,7 +3,7 @@
 (function () {
   "use strict";
   const { store, review, merging, say, count } = window.skscan;
-  const SECONDS_TO_WAIT = 3;
+  const SECONDS_TO_WAIT = 2;
 
   let base = { version: 0, log: [], cursor: 0 };
   let tell = () => {};
@@ -122,6 +122,9 @@
       if (!stopped && !saving) await saveAll();
     },
 
+    /** Whether something is decided that is not on disk yet. */
+    unsaved: () => saving || wanted,
+
     onChange(callback) {
       tell = callback;
       otherTabs.addEventListener("message", look);
@@ -131,6 +134,6 @@
   });
 
   addEventListener("beforeunload", (event) => {
-    if (saving || wanted) event.preventDefault();
+    if (store.unsaved()) event.preventDefault();
   });
 })();
