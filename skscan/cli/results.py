@@ -8,6 +8,7 @@
       contact_sheets/    cluster_00.jpg, ...: one picture for each cluster
       report.html        the classes, to be looked at and repaired in a browser
       report_files/      thumbnails, if the report has more than 5,000 images
+      decisions.json     what was decided in the page of `skscan serve`
       model/             what `skscan predict` and `skscan.load` read
       summary.json       numbers of the run
 """

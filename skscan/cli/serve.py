@@ -21,7 +21,6 @@ EXAMPLES = """Examples:
 
 \b
   skscan serve photos-clusters                        # says which address to open; Ctrl-C ends it
-  skscan serve photos-clusters --open                 # opens it in the browser
   skscan serve photos-clusters --images /mnt/photos   # the images have been moved there
   skscan apply photos-clusters photos-clusters/decisions.json --to sorted --mode copy
 """
@@ -41,7 +40,15 @@ def serve(
             help="Where to listen; 0 is any free port.",
         ),
     ] = 0,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    max_shown: Annotated[
+        int,
+        typer.Option(
+            "--max-images",
+            metavar="N",
+            parser=options.whole_number(1),
+            help="Of more images, a sample of so many is on the page.",
+        ),
+    ] = 50_000,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,11 +74,9 @@ def serve(
     if not quiet:
         note("reading the results …")
     with only_results_on_stdout():
-        server = ReportServer(out, images=images, port=port)
+        server = ReportServer(out, images=images, port=port, max_shown=max_shown)
     with server:
         _announce(server, out, as_json=as_json, quiet=quiet)
-        if open_page:
-            typer.launch(server.address)
         with only_results_on_stdout():
             server.run()
 

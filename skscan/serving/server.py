@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from skscan._files import TEMPORARY_PREFIX
 from skscan.images import as_collection
+from skscan.report.map_layout import MAX_ON_MAP
 from skscan.report.page import Additions, served_page
 from skscan.report.page_data import PageData, build_page_data
 from skscan.report.run import Run, find_images_of_run, read_run
@@ -52,6 +53,8 @@ class ReportServer:
         Where to listen; 0 is any free port.
     max_upload : int, default=67108864
         Bytes that an image dropped into the page may have.
+    max_shown : int, default=50000
+        Of more images, a sample of so many is on the page; decisions on classes hold for all.
 
     Attributes
     ----------
@@ -86,6 +89,7 @@ class ReportServer:
         images: str | os.PathLike | None = None,
         port: int = 0,
         max_upload: int = MAX_UPLOAD,
+        max_shown: int = MAX_ON_MAP,
     ) -> None:
         folder = Path(folder)
         self._running: Any = None
@@ -96,7 +100,7 @@ class ReportServer:
         try:
             _listen(self._socket, port)
             self.decisions = DecisionsFile(folder, run.run_id)
-            data = build_page_data(run)
+            data = build_page_data(run, max_shown)
             paths = _image_paths(run, data, images)
             self.n_images = len(paths)
             thumbnails = ThumbnailCache(as_collection(paths))

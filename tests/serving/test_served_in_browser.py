@@ -101,6 +101,16 @@ def test_a_decision_is_on_disk_at_once_and_can_be_undone_later(tabs, results, ph
     assert tab.complaints() == []
 
 
+def test_a_file_from_the_report_on_disk_is_taken_up(tabs, results, document):
+    exported = {name: value for name, value in document.items() if name != "review"}
+    (results / "decisions.json").write_text(json.dumps(exported))
+    server, [tab] = tabs(results)
+    assert tab.state()[0][1] == "cats"
+    tab.decide("review.rename('1', 'dogs')")
+    tab.saved()
+    assert [own["name"] for own in kept(server)["classes"]] == ["cats", "dogs", "Cluster 2"]
+
+
 def test_another_tab_takes_decisions_over(tabs, results):
     _, [one, two] = tabs(results, 2)
     one.front().decide("review.rename('0', 'cats'); review.merge(['2'], '1')")
@@ -181,6 +191,7 @@ def test_an_undone_merge_keeps_what_another_tab_did(tabs, results):
 
 def test_decisions_are_held_until_the_server_answers(tabs, results):
     server, [tab] = tabs(results)
+    tab.run("const wait = window.setTimeout; window.setTimeout = (f, ms) => wait(f, ms / 10);")
     tab.run("window.asked = window.fetch; window.fetch = () => Promise.reject(new TypeError())")
     tab.decide("review.rename('0', 'cats')")
     tab.wait("document.getElementById('status').textContent.startsWith('Not saved')")

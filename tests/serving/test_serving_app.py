@@ -1,6 +1,8 @@
 """What the page asks for: thumbnails, decisions, classes of new images."""
 
+import base64
 import io
+import json
 
 import numpy as np
 import pytest
@@ -87,6 +89,21 @@ def test_images_that_have_been_moved_are_found(serve, results, tmp_path):
     found = serve(results, images=tmp_path / "elsewhere")
     assert found.finds_images
     assert client_of(found).get(found.address + "thumbnails/0/5.webp").status_code == 200
+
+
+def test_thumbnails_of_a_sample_are_those_of_its_images(serve, results):
+    server = serve(results, max_shown=6)
+    client = client_of(server)
+    page = client.get(server.address).text
+    data = json.loads(page.split('id="page-data">')[1].split("</script>")[0])
+    assert (data["n_shown"], data["run"]["n_images"], server.n_images) == (6, 12, 6)
+    folders = np.frombuffer(base64.b64decode(data["images"]["folder"]), "<u4")
+    for number, name in enumerate(data["images"]["names"]):
+        folder = data["images"]["folders"][folders[number]]
+        thumbnail = client.get(f"{server.address}thumbnails/0/{number}.webp").content
+        found = np.asarray(Image.open(io.BytesIO(thumbnail)).convert("RGB"))
+        assert (found == np.asarray(Image.open(folder + name))).all()
+    assert client.get(f"{server.address}thumbnails/0/6.webp").status_code == 404
 
 
 # ---- decisions

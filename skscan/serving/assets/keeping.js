@@ -98,7 +98,7 @@
   Object.assign(store, {
     keeping: {
       until: "is saved to disk at once",
-      now: "They are saved to disk at once, as decisions.json in the results folder.",
+      now: "They are saved to disk at once. To carry them out",
       failed:
         "Not saved: the server does not answer. It is tried again; leave this page open, or export.",
       unreadable: "What was saved cannot be read, and is left out.",

@@ -291,7 +291,7 @@
       el(
         "p",
         {},
-        `${store.keeping.now} Export them to carry them out: skscan apply copies, ` +
+        `${store.keeping.now}: skscan apply copies, ` +
           "moves or links the images into a folder for each class, and can undo that.",
       ),
       el("p", {}, el("kbd", { class: "command" }, visible(content.run.next))),

@@ -101,7 +101,7 @@
     /** In words, where decisions are kept. */
     keeping: {
       until: "is kept in this browser until you export it",
-      now: "They are kept in this browser at once.",
+      now: "They are kept in this browser at once. Export them to carry them out",
       failed: "This browser does not keep decisions here. Export them before you close the page.",
       unreadable: "What this browser had kept cannot be read, and is left out.",
       exported: "Saved decisions.json.",
