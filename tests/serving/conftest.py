@@ -10,16 +10,9 @@ from PIL import Image
 from results_factory import write_photos, write_results
 from sklearn.datasets import load_digits
 
-pytest.importorskip("starlette", reason="the extra `serve` is not installed")
-pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
-
-from serving_client import client_of
-from starlette.testclient import TestClient
-
 from skscan import FeatureScaler, PixelFeatureExtractor
 from skscan.networks.heads import LinearHeads
 from skscan.report.files import run_id
-from skscan.serving import ReportServer
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +41,10 @@ def results(tmp_path: Path, made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory, made_once) -> Iterator[ReportServer]:
+def shared_server(tmp_path_factory, made_once) -> Iterator:
     """One for tests that leave it as it was."""
+    from serving_client import ReportServer
+
     with ReportServer(shutil.copytree(made_once[0], tmp_path_factory.mktemp("one") / "out")) as one:
         yield one
         assert one.decisions.version == 0
@@ -81,10 +76,12 @@ def results_with_model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., ReportServer]]:
+def serve() -> Iterator[Callable]:
+    from serving_client import ReportServer
+
     opened = []
 
-    def serve(*args, **kwargs) -> ReportServer:
+    def serve(*args, **kwargs):
         opened.append(ReportServer(*args, **kwargs))
         return opened[-1]
 
@@ -94,12 +91,14 @@ def serve() -> Iterator[Callable[..., ReportServer]]:
 
 
 @pytest.fixture
-def server(serve, results: Path) -> ReportServer:
+def server(serve, results: Path):
     return serve(results)
 
 
 @pytest.fixture
-def client(server: ReportServer) -> TestClient:
+def client(server):
+    from serving_client import client_of
+
     return client_of(server)
 
 

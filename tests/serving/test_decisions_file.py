@@ -119,7 +119,10 @@ def test_a_kill_in_the_middle_of_a_save_loses_nothing(results, document, tmp_pat
     assert file.save(file.version, document) == file.version
 
 
-def test_one_server_for_one_folder(serve, results):
+def test_one_server_for_one_folder(results, request):
+    pytest.importorskip("filelock")
+    pytest.importorskip("starlette")
+    serve = request.getfixturevalue("serve")
     first = serve(results)
     with pytest.raises(ValueError, match="served by another"):
         serve(results)

@@ -12,6 +12,7 @@ from contextlib import closing
 from http.client import HTTPConnection
 
 import pytest
+from serving_client import ReportServer
 from typer.testing import CliRunner
 
 from skscan.cli import app
@@ -19,7 +20,7 @@ from skscan.cli import app
 
 @pytest.fixture
 def running(serve, results):
-    server = serve(results)
+    server: ReportServer = serve(results)
     thread = threading.Thread(target=server.run)
     thread.start()
     yield server

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from browser import Page, browser_or_skip
 from image_factory import encoded, picture
+from serving_client import ReportServer
 
 from skscan.report import Decisions
 
@@ -57,7 +58,7 @@ def tabs(driver, serve):
     first = driver.current_window_handle
 
     def open_tabs(results, n=1):
-        server = serve(results)
+        server: ReportServer = serve(results)
         threads.append((server, threading.Thread(target=server.run)))
         threads[-1][1].start()
         return server, [Tab(driver, server.address).open() for _ in range(n)]

@@ -125,7 +125,8 @@
     let nRefused = 0;
     while (waiting.length) {
       const file = waiting.shift();
-      state.textContent = `Sorting ${visible(file.name)}; ${count(waiting.length, "image")} to come.`;
+      const patience = shown.length ? "" : " The first one takes a few seconds.";
+      state.textContent = `Sorting ${visible(file.name)}; ${count(waiting.length, "image")} to come.${patience}`;
       const answer = await ask(file);
       if (answer.error) nRefused++;
       else nSorted++;
