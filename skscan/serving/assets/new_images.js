@@ -68,10 +68,7 @@
   function show(file, answer) {
     const address = URL.createObjectURL(file);
     const picture = el("img", { class: "thumb", alt: "", decoding: "async" });
-    picture.onerror = () => {
-      picture.removeAttribute("src"); // no sign of a broken image over the pattern of missing ones
-      picture.classList.add("missing");
-    };
+    picture.onerror = () => picture.replaceWith(el("div", { class: "thumb missing" }));
     picture.src = address;
     const name = el("p", { class: "file-name", title: visible(file.name) }, named(file.name));
     const row = el("li", {}, picture, el("div", {}, name, verdict(answer)));
