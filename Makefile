@@ -36,7 +36,7 @@ demo: .venv/installed  ## Sort images into classes: the digits of scikit-learn, 
 venv: .venv/installed  ## Make .venv and install the project into it
 
 test: .venv/installed-test  ## Install what the tests need, and run them
-	"$(BIN)/python" -m pytest
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n 2 --dist loadfile
 	"$(BIN)/python" -m pytest --doctest-modules skscan
 
 lint: .venv/installed-lint  ## Check style and types

@@ -4,7 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from image_factory import write_pictures
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("skscan")
+settings.load_profile("skscan")
 
 
 @pytest.fixture

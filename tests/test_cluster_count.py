@@ -110,7 +110,7 @@ def test_degenerate_data_still_gets_a_proposal(X):
 
 
 @given(seed=st.integers(0, 99), number=st.integers(2, 7))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_agreement_equals_its_plain_version(seed, number):
     trees = [random_tree(60, 8, seed), random_tree(60, 8, seed + 1000)]
     stability, strength = agreement_of_cuts(trees, np.array([number]))

@@ -56,7 +56,7 @@ def test_no_pairs(pairs):
     assert check_pairs(pairs, "must_link", 5).shape == (0, 2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_decisions_obey_whatever_is_possible(data):
     n_samples, n_classes = 12, 4

@@ -61,7 +61,7 @@ def three_blobs():
 @given(
     n_groups=st.integers(2, 9), seed=st.integers(0, 99), exponent=st.sampled_from([0.0, 0.5, 1.0])
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_merges_follow_the_formula(n_groups, seed, exponent):
     between = random_affinity(n_groups, seed)
     linkage = information_linkage(between, exponent)

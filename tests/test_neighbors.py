@@ -43,7 +43,7 @@ def test_equals_kneighbors_transformer(metric, dtype):
     np.testing.assert_allclose(by_index.data, theirs.data, atol=tolerance)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     X=arrays(
         np.float64,

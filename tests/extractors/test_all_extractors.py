@@ -169,7 +169,7 @@ def test_workers_change_nothing_at_all(extractor, photo_folder, n_jobs):
     assert_array_equal(extractor.set_params(n_jobs=n_jobs).transform(photo_folder), expected)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(order=st.permutations(range(7)), batch_size=st.integers(1, 8))
 @pytest.mark.parametrize("prototype", EXTRACTORS, ids=lambda extractor: type(extractor).__name__)
 def test_order_permutes_rows(prototype, order, batch_size):
@@ -178,7 +178,7 @@ def test_order_permutes_rows(prototype, order, batch_size):
     assert_allclose(extractor.transform(PIXELS[order]), expected, **TOLERANCE)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(start=st.integers(0, 6), length=st.integers(1, 7))
 @pytest.mark.parametrize("prototype", EXTRACTORS, ids=lambda extractor: type(extractor).__name__)
 def test_features_of_a_part_are_part_of_the_features(prototype, start, length):

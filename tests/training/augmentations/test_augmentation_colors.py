@@ -51,7 +51,7 @@ def test_operations_are_torchvisions(ours, theirs, parameters):
         torch.testing.assert_close(changed, theirs(image, parameter), atol=1e-4, rtol=0)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10**6), shift=st.floats(-0.5, 0.5))
 def test_hue_is_torchvisions_for_any_colour(seed, shift):
     image = colorful(1, seed=seed)

@@ -92,7 +92,7 @@ def test_operations_are_pillows_on_photographs(stl10_zip):
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_operations_are_pillows_for_any_image_and_magnitude(name, data):
     height, width = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
