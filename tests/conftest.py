@@ -8,7 +8,7 @@ from hypothesis import settings
 from image_factory import write_pictures
 
 # How long an example takes says more of what else the machine does than of the code.
-settings.register_profile("skscan")
+settings.register_profile("skscan", deadline=None)
 settings.load_profile("skscan")
 
 
