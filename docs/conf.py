@@ -40,6 +40,7 @@ suppress_warnings = [
 autosummary_generate = True
 templates_path = ["_templates"]
 autodoc_typehints = "none"  # types stand in the descriptions
+autodoc_mock_imports = ["starlette"]  # of the extra "serve", which no page needs
 numpydoc_show_class_members = False  # the template of a class lists them
 numpydoc_class_members_toctree = False
 
