@@ -114,8 +114,10 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         Loss of each head and pass, then of self-labelling, told apart by ``"stage"``; last, whether
         the self-labelled head was accepted, and the reason.
     selection_report_ : list of dict
-        For each head on frozen features, in the order of `heads_`: start, prior, the label-free
-        criteria that it was compared by, their sum as ``"score"``, and whether it was chosen.
+        For each head on frozen features, in the order of `heads_`: start, prior, what it was
+        compared by (information, modularity, sparseness, agreement) with the sum of their standard
+        scores as ``"score"`` (``-inf`` for heads that leave clusters empty which others use),
+        other label-free criteria to look at, and whether it was chosen.
     n_iter_ : int
         Passes that the heads were trained for.
     feature_extractor_, feature_scaler_ : transformer

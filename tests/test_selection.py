@@ -154,6 +154,25 @@ def test_a_balanced_head_is_not_taken_when_another_knows_more_of_neighbors():
     assert chosen_head(heads, priors, features, table) == 2
 
 
+@pytest.mark.parametrize(
+    ("evenness", "modularity_of_estimated", "expected"),
+    [(0.99, 0.60, 1), (0.99, 0.699, 2), (0.97, 0.60, 2)],
+)
+def test_sizes_that_drift_from_even_heads_are_distrusted(
+    evenness, modularity_of_estimated, expected
+):
+    criteria = {
+        "clusters_used": np.array([3, 3, 3]),
+        "evenness": np.array([1.0, evenness, 0.8]),
+        "strict_modularity": np.array([0.69, 0.7, modularity_of_estimated]),
+        **{name: np.array([0.1, 0.2, 0.3]) for name in CRITERIA},
+        "consistency": np.array([0.3, 0.2, 0.1]),
+        "entropy": np.array([1.09, 1.08, 0.9]),
+    }
+    kinds = ["balanced", "lenient", "estimated"]
+    assert head_with_best_evidence(criteria, kinds, 3, 5.0) == expected
+
+
 def test_heads_with_empty_clusters_are_set_aside():
     _, features, table = blobs([120, 20, 10])
     empty = np.array([[6.0, 0, 0], [0, 3.0, 3.0], [-60.0, -60, -60]])

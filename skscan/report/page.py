@@ -216,14 +216,15 @@ def _write_html(
 
 def _write_chunks(file: IO[str], thumbnails: Iterator[bytes | None]) -> int:
     """Write thumbnails as lines of base64 in blocks that the browser does not run or show."""
-    n_missing, number = 0, 0
-    for number, thumbnail in enumerate(thumbnails):
-        if number % _PER_CHUNK == 0:
-            file.write("</script>\n" if number else "")
+    n_missing, n_written = 0, 0
+    for thumbnail in thumbnails:
+        if n_written % _PER_CHUNK == 0:
+            file.write("</script>\n" if n_written else "")
             file.write('<script type="text/plain" class="thumbnails">\n')
         n_missing += thumbnail is None
         file.write(base64.b64encode(thumbnail or b"").decode("ascii") + "\n")
-    file.write("</script>\n" if number else "")
+        n_written += 1
+    file.write("</script>\n" if n_written else "")
     return n_missing
 
 

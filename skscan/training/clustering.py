@@ -36,7 +36,7 @@ DEFAULT_STARTS = (
 EFFORTS: dict[str, dict[str, Any]] = {
     "fast": {"n_heads": 9},
     "default": {"n_heads": 24},
-    "best": {"n_heads": 72},
+    "best": {"n_heads": 24},
 }
 """Parameters of `ClusterTrainer` for each effort."""
 
@@ -71,13 +71,13 @@ class ClusterTrainer(BaseEstimator):
         images, 10 for ImageNet.
     starts : sequence of str, default=("best-k-means", "cut", "merge", ...)
         Partitions from which heads start, used in turn: ``"k-means"``, ``"best-k-means"`` (of ten
-        runs), normalised cuts of the neighbor graph (``"cut"``, ``"pivoted-cut"``), such cuts
-        between small groups of samples (``"coarse-cut"``, ``"fine-cut"``,
-        ``"pivoted-fine-cut"``), k-means on the diffusion map (``"diffusion-cut"``), small groups
-        of samples merged by the information that they have of neighbors (``"merge"``, and
-        ``"rare-merge"``, which spares rare classes) and ``"random"``. In the network
-        ``("random",)`` is the paper's start: heads with random weights. Other objectives than
-        SCAN's start from partitions only if their `start` says so.
+        runs), a normalised cut of the neighbor graph (``"cut"``), such cuts between small groups
+        of samples (``"coarse-cut"``, ``"fine-cut"``), k-means on the diffusion map
+        (``"diffusion-cut"``), small groups of samples merged by the information that they have of
+        neighbors (``"merge"``, and ``"rare-merge"``, which spares rare classes) and
+        ``"random"``. In the network ``("random",)`` is the paper's start: heads with random
+        weights. Other objectives than SCAN's start from partitions only if their `start` says
+        so.
     class_prior : {"auto", "uniform", "estimate"} or array-like of shape (n_clusters,), \
             default="auto"
         SCAN only. How large clusters are expected to be. ``"uniform"`` is the paper's entropy term,
@@ -106,9 +106,9 @@ class ClusterTrainer(BaseEstimator):
         ``"evidence"`` compares heads by information and modularity of the neighbor graph, by how
         many of the nearest neighbors share a cluster, and by how sparse samples are at the
         boundaries of clusters, as standard scores added up. Those with estimated sizes are left
-        out where lenient ones stay even and are clearly more modular. The balanced head with the
-        lowest SCAN loss is kept unless the best of all has more information, by at least 1.5 % of
-        the most that clusters can have.
+        out where lenient ones stay even and others are clearly more modular. The balanced head
+        with the lowest loss, weighed as in training, is kept unless the best of all has more
+        information, by at least 1.5 % of the most that clusters can have.
         See `SCANClusterer.selection_report_` for these figures. Epochs of a
         network, and heads that start at random in it, are compared by the SCAN loss; with
         ``"evidence"`` only among those that use the most clusters.

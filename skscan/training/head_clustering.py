@@ -109,6 +109,7 @@ def train_heads(
     from skscan.training.objectives import find_objective
 
     objective = find_objective(trainer.objective)
+    _check_unused(trainer, objective)
     n_features = features.shape[1]
     widths = check_widths("spaces", spaces or [n_features], n_features)
     scale = float(np.sqrt(np.mean(np.square(features), dtype=np.float64))) or 1.0
@@ -125,6 +126,17 @@ def train_heads(
         best = head_with_best_evidence(criteria, priors, n_clusters, trainer.entropy_weight)
     report = _report(criteria, plan, best)
     return ClusterTrainingResult(heads.for_scale(scale), best, history, n_epochs, report=report)
+
+
+def _check_unused(trainer: ClusterTrainer, objective: Any) -> None:
+    """Refuse parameters that an objective has no use for."""
+    for name, default in getattr(objective, "unused", {}).items():
+        value = getattr(trainer, name)
+        if not (np.isscalar(value) and value == default):
+            raise ValueError(
+                f"{name}={value!r} has no meaning with objective={trainer.objective!r}; leave it "
+                f"at {default!r}."
+            )
 
 
 def _report(

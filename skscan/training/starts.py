@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import qr, svd
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
@@ -130,21 +129,13 @@ class StartMaker:
             return self.cut()
         return tree.cut(self.n_clusters)
 
-    def pivoted_cut(self) -> NDArray[np.integer]:
-        """Normalised cut by a pivoted QR of the eigenvectors (Damle et al., 2019)."""
-        if self.embedding.shape[1] < self.n_clusters:
-            return self.cut()
-        return _assign_by_pivots(self.embedding)
-
-    def coarse_cut(self, groups_per_cluster: int, *, pivoted: bool) -> NDArray[np.integer]:
+    def coarse_cut(self, groups_per_cluster: int) -> NDArray[np.integer]:
         """Normalised cut of the graph between small groups of samples, which k-means finds."""
         n_groups = min(groups_per_cluster * self.n_clusters, len(self.features) // 5, MAX_GROUPS)
         if n_groups <= self.n_clusters:
             return self.cut()
         groups, vectors, _ = self._coarse_eigenvectors(n_groups)
         vectors = vectors[:, : self.n_clusters]
-        if pivoted:
-            return _assign_by_pivots(vectors)[groups]
         sizes = np.bincount(groups, minlength=len(vectors))
         return self._kmeans(unit_rows(vectors), self.n_clusters, n_init=10, weight=sizes)[groups]
 
@@ -204,21 +195,11 @@ START_KINDS = {
     "k-means": lambda maker: maker.kmeans(),
     "best-k-means": lambda maker: maker.kmeans(n_init=10),
     "cut": lambda maker: maker.cut(),
-    "pivoted-cut": lambda maker: maker.pivoted_cut(),
     "diffusion-cut": lambda maker: maker.diffusion_cut(),
     "merge": lambda maker: maker.merge(MASS_EXPONENT),
     "rare-merge": lambda maker: maker.merge(RARE_MASS_EXPONENT),
-    "coarse-cut": lambda maker: maker.coarse_cut(10, pivoted=False),
-    "fine-cut": lambda maker: maker.coarse_cut(30, pivoted=False),
-    "pivoted-fine-cut": lambda maker: maker.coarse_cut(30, pivoted=True),
+    "coarse-cut": lambda maker: maker.coarse_cut(10),
+    "fine-cut": lambda maker: maker.coarse_cut(30),
     "random": lambda maker: maker.random(),
 }
 """How each kind of start is made."""
-
-
-def _assign_by_pivots(vectors: NDArray[np.floating]) -> NDArray[np.integer]:
-    """Turn eigenvectors so that the rows chosen by pivoting are the axes; take the largest."""
-    n_clusters = vectors.shape[1]
-    pivots = qr(vectors.T, mode="r", pivoting=True)[-1][:n_clusters]
-    left, _, right = svd(vectors[pivots].T)
-    return np.abs(vectors @ (left @ right)).argmax(axis=1)

@@ -12,9 +12,8 @@ from skscan.report.decisions import Decisions
 from skscan.report.files import CLUSTERS, read_rows, read_summary
 from skscan.report.run import find_images_of_run
 
-__all__ = ["MODES", "Placement", "make_plan"]
+__all__ = ["Placement", "make_plan"]
 
-MODES = ("copy", "move", "link", "csv")
 TABLE_NAMES = ("labels.csv", "labels.parquet", "annotations.json", "metadata.csv")
 
 

@@ -47,9 +47,10 @@ MLP_TEMPERATURE = 0.1
 class ScanObjective(GradientObjective):
     """The loss of SCAN, on linear heads or on small networks.
 
-    Heads start from the partitions that the trainer names in `starts`, each with each of its
-    `priors`; the weight of the entropy term is the trainer's `entropy_weight`. With linear heads
-    gradients are derived by hand: they cost a third of automatic differentiation.
+    Heads start from the partitions that the trainer names in `starts`, each with each way of
+    expecting sizes (`class_prior`); the weight of the entropy term is the trainer's
+    `entropy_weight`. With linear heads gradients are derived by hand: they cost a third of
+    automatic differentiation.
 
     Parameters
     ----------

@@ -105,6 +105,8 @@ class TemiObjective(GradientObjective):
     >>> trainer = ClusterTrainer(objective=TemiObjective(beta=0.7), n_heads=16)
     """
 
+    unused = {"class_prior": "auto", "entropy_weight": 5.0}
+
     _parameter_constraints: dict = {
         "beta": [Interval(Real, 0, None, closed="neither")],
         "student_temperature": [Interval(Real, 0, None, closed="neither")],

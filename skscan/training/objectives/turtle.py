@@ -89,6 +89,8 @@ class TurtleObjective(GradientObjective):
     >>> trainer = ClusterTrainer(objective=TurtleObjective(gamma=5.0))
     """
 
+    unused = {"class_prior": "auto", "entropy_weight": 5.0}
+
     _parameter_constraints: dict = {
         "gamma": [Interval(Real, 0, None, closed="left")],
         "inner_steps": [Interval(Integral, 1, None, closed="left")],

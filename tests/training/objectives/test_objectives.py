@@ -225,3 +225,13 @@ def test_wrong_parameters_are_named(blobs, objective, message):
 def test_networks_are_trained_with_the_scan_loss_only(blobs):
     with pytest.raises(ValueError, match="objective='temi' has no meaning with scope='network'"):
         train(blobs, "temi", scope="network")
+
+
+@pytest.mark.parametrize("objective", ["temi", "turtle", TemiObjective()])
+@pytest.mark.parametrize(
+    "unused", [{"class_prior": "estimate"}, {"class_prior": [1, 2, 3, 4]}, {"entropy_weight": 2.0}]
+)
+def test_parameters_of_scan_are_refused_elsewhere(blobs, objective, unused):
+    [name] = unused
+    with pytest.raises(ValueError, match=f"{name}=.* has no meaning with objective="):
+        train(blobs, objective, **unused)
