@@ -19,6 +19,7 @@ SLOW = {
     "heads_and_objectives.py": ("TEMI, linear", "TURTLE"),
     "patches_of_photos.py": ("(270, 80, 80, 3)",),
     "pipeline_and_grid_search.py": ("cluster_trainer__entropy_weight", "SpectralClustering"),
+    "review_and_apply.py": ("my favorites", "two in one", "'-1': "),
     "save_and_use.py": ("skipped damaged.png", "cluster 9:", "path,cluster,confidence"),
     "simclr_from_scratch.py": ("neighbors of the same class",),
 }

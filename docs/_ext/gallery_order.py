@@ -4,6 +4,7 @@ ORDER = (
     "first_clusters.py",
     "patches_of_photos.py",
     "save_and_use.py",
+    "review_and_apply.py",
     "how_many_classes.py",
     "uneven_classes.py",
     "few_labels.py",
