@@ -2,7 +2,7 @@
 
     python benchmarks/gpu/run.py cifar10 --data DIR --state STATE [--minutes 9]
 
-For machines that are given for minutes at a time and begin empty: each call goes on from STATE, trains
+For machines given for minutes at a time that begin empty: each call goes on from STATE, trains
 until its time is over, and leaves in STATE what the next call needs: at most 60 MiB in files of at
 most 15 MiB. A call that is killed leaves the STATE of some minutes before. README.md has the rest.
 """
