@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 from joblib import Memory
 from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
 
 from skscan import __version__
 from skscan._files import allocate_array
@@ -207,3 +208,17 @@ def _key(extractor: Any, images: ImageCollection) -> str:
         if isinstance(value, str | os.PathLike) and os.path.isfile(value)
     }
     return joblib.hash((__version__, type(extractor), relevant, files, images.fingerprint()))
+
+
+def check_features(estimator: Any, X: Any, *, reset: bool = True) -> np.ndarray:
+    """Validate a matrix of features as scikit-learn does, and say where NaN may come from."""
+    try:
+        return validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
+    except ValueError as error:
+        if "contains NaN" not in str(error):
+            raise
+        raise ValueError(
+            f"Input X contains NaN, which {type(estimator).__name__} does not take. Images that "
+            "could not be read have features of NaN: leave these rows out, "
+            "X[~np.isnan(X).any(axis=1)]."
+        ) from None

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import estimator_html_repr
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from skscan._features import extract_features
+from skscan._features import check_features, extract_features
 from skscan._gaps import graph_between, readable_rows, rows_of, with_gaps
 from skscan._html_repr import html_summary
 from skscan.calibration import ambiguous_rows, calibrated, fit_temperature
@@ -178,7 +178,7 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                     f"X is a feature matrix, but this {type(self).__name__} was fitted on images; "
                     "give images, as in fit."
                 )
-            features = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+            features = check_features(self, X, reset=False)
             return features, np.ones(len(features), dtype=bool)
         images = as_collection(X)
         if self.feature_extractor_ is None:

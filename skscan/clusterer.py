@@ -20,11 +20,11 @@ from sklearn.base import (
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_memory, validate_data
+from sklearn.utils.validation import check_memory
 
 from skscan._cutting import CuttingMixin
 from skscan._device import resolve_device
-from skscan._features import cached_fit_transform, fit_extractor
+from skscan._features import cached_fit_transform, check_features, fit_extractor
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
 from skscan._trust import TrustMixin
@@ -383,7 +383,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         if is_feature_matrix(X):
             self.feature_extractor_ = None
             self.skipped_: list[SkippedImage] = []
-            features = validate_data(self, X, dtype=[np.float64, np.float32])
+            features = check_features(self, X)
             return features, None, np.ones(len(features), dtype=bool), None
         images = as_collection(X)
         extractor = self._part("feature_extractor", random_state)

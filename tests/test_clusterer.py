@@ -385,3 +385,12 @@ class TestEdgeCases:
         identity = FunctionTransformer()
         clusterer = SCANClusterer(3, feature_scaler=identity, effort="fast", random_state=0)
         assert clusterer.fit_transform(few[0]).shape == few[0].shape
+
+
+def test_rows_of_unreadable_images_are_named_in_the_error():
+    X = np.random.RandomState(0).standard_normal((20, 4))
+    fitted = SCANClusterer(2, effort="fast", random_state=0).fit(X)
+    X[3] = np.nan
+    for call in (fitted.predict, SCANClusterer(2).fit):
+        with pytest.raises(ValueError, match=r"contains NaN.*could not be read.*leave these rows"):
+            call(X)

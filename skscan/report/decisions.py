@@ -70,7 +70,11 @@ class DecidedImage:
 class Decisions:
     """What a person decided: names of classes, merges, splits, moves and rejections.
 
-    Made by :meth:`load` from the file that the report exports.
+    Made by :meth:`load` from the file that the report exports: a JSON object with ``format``
+    ("skscan decisions"), ``format_version`` (1), ``run`` (which run was decided on), ``complete``
+    (whether all images are listed), ``classes`` (each with ``id``, ``name``, ``clusters`` and, if
+    true, ``named`` and ``reviewed``) and ``images`` (each with ``path``, ``class``, which is an id,
+    and, if true, ``moved`` and ``rejected``).
 
     Parameters
     ----------

@@ -259,7 +259,7 @@ class SelfLabelTrainer(BaseEstimator):
             learning_rate = AUTO_LEARNING_RATE
         adam = Adam(batched.parameters.requires_grad_(), learning_rate, n_epochs * n_batches)
         history = []
-        passes = progress(range(n_epochs), desc="self-labelling", unit="pass", verbose=verbose)
+        passes = progress(range(n_epochs), desc="self-labeling", unit="pass", verbose=verbose)
         for epoch in passes:
             losses, n_confident = [], 0
             probabilities = batched.to_numpy().predict_proba(features)
