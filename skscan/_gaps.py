@@ -7,7 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from skscan._files import allocate_array
 from skscan.images import SkippedImage
+
+_MAX_BYTES_IN_MEMORY = 2**29
+_BLOCK_ROWS = 4096
 
 
 def readable_rows(n_samples: int, skipped: Sequence[SkippedImage]) -> np.ndarray:
@@ -18,8 +22,20 @@ def readable_rows(n_samples: int, skipped: Sequence[SkippedImage]) -> np.ndarray
 
 
 def rows_of(features: np.ndarray, read: np.ndarray) -> np.ndarray:
-    """Return the rows of readable samples; no copy when that is all of them."""
-    return features if read.all() else features[read]
+    """Return the rows of readable samples; no copy when that is all of them.
+
+    Large copies go to a temporary file that is mapped into memory.
+    """
+    if read.all():
+        return features
+    shape = (int(read.sum()), *features.shape[1:])
+    rows = allocate_array(shape, features.dtype, "features", _MAX_BYTES_IN_MEMORY)
+    end = 0
+    for start in range(0, len(read), _BLOCK_ROWS):
+        block = features[start : start + _BLOCK_ROWS][read[start : start + _BLOCK_ROWS]]
+        rows[end : end + len(block)] = block
+        end += len(block)
+    return rows
 
 
 def with_gaps(values: np.ndarray, read: np.ndarray) -> np.ndarray:

@@ -13,11 +13,22 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skscan._files import allocate_array
+from skscan._principal_axes import Decomposition, decompose_in_blocks
+
 #: With fewer features than this the length of a row says too much to be thrown away.
 MIN_FEATURES_TO_NORMALIZE = 32
 
 _LARGEST_COVARIANCE = 2048
 _BLOCK_ROWS = 8192
+
+# Larger matrices are decomposed block by block, so that no copy of them is made: they may lie on
+# disk and be larger than memory. Smaller ones are left to scikit-learn.
+_MAX_BYTES_AT_ONCE = 2**28
+_LARGEST_COVARIANCE_IN_BLOCKS = 8192
+
+# Larger results go to a temporary file that is mapped into memory.
+_MAX_BYTES_IN_MEMORY = 2**30
 
 
 class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -25,7 +36,8 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     Rows are scaled to unit euclidean length, projected on their principal components, and
     multiplied by one number so that the mean square over all entries of the training data is 1.
-    The components keep their variances: they are not whitened.
+    The components keep their variances: they are not whitened. Matrices of more than 256 MiB are
+    read block by block, so that they may be mapped from a file that is larger than memory.
 
     Parameters
     ----------
@@ -103,16 +115,13 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         n_features = X.shape[1]
         automatic = n_features >= MIN_FEATURES_TO_NORMALIZE
         self.normalize_ = automatic if self.normalize == "auto" else bool(self.normalize)
-        X = self._normalize(X)
-
-        with np.errstate(invalid="ignore"):  # equal rows: no variance to take shares of
-            pca = self._decomposition(*X.shape).fit(X)
+        pca = self._decompose(X)
         self.mean_ = pca.mean_
         self.components_ = np.ascontiguousarray(pca.components_)
         self.n_components_ = int(pca.n_components_)
         self.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
         spread = np.sqrt(np.mean(np.maximum(pca.explained_variance_, 0)))
-        rounding = 100 * np.finfo(X.dtype).eps * np.linalg.norm(self.mean_)
+        rounding = 100 * np.finfo(self.mean_.dtype).eps * np.linalg.norm(self.mean_)
         self.scale_ = float(1 / spread) if spread > rounding else 1.0
         return self
 
@@ -127,11 +136,13 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Returns
         -------
         Z : ndarray of shape (n_samples, `n_components_`), dtype float32
-            Scaled features.
+            Scaled features. More than 1 GiB are mapped from a temporary file (in ``TMPDIR``),
+            which goes when the array does.
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
-        Z = np.empty((len(X), self.n_components_), dtype=np.float32)
+        shape = (len(X), self.n_components_)
+        Z = allocate_array(shape, np.float32, "scaled features", _MAX_BYTES_IN_MEMORY)
         for start in range(0, len(X), _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
             Z[rows] = ((self._normalize(X[rows]) - self.mean_) @ self.components_.T) * self.scale_
@@ -184,9 +195,27 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             X = X / np.where(largest > 0, largest, 1)  # squares would overflow or vanish
         return normalize(X)
 
-    def _decomposition(self, n_samples: int, n_features: int) -> PCA:
-        smaller = min(n_samples, n_features)
+    def _decompose(self, X: np.ndarray) -> Decomposition | PCA:
+        n_samples, n_features = X.shape
+        smaller = min(X.shape)
         n_components = min(self.n_components or smaller, smaller)
+        if (
+            X.nbytes > _MAX_BYTES_AT_ONCE
+            and n_samples >= n_features
+            and n_features <= _LARGEST_COVARIANCE_IN_BLOCKS
+        ):
+            blocks = (
+                self._normalize(X[start : start + _BLOCK_ROWS])
+                for start in range(0, n_samples, _BLOCK_ROWS)
+            )
+            return decompose_in_blocks(blocks, n_components)
+        with np.errstate(invalid="ignore"):  # equal rows: no variance to take shares of
+            return self._exact_or_randomized(n_samples, n_features, n_components).fit(
+                self._normalize(X)
+            )
+
+    def _exact_or_randomized(self, n_samples: int, n_features: int, n_components: int) -> PCA:
+        smaller = min(n_samples, n_features)
         if self.normalize_ and n_samples >= n_features and n_features <= _LARGEST_COVARIANCE:
             solver = "covariance_eigh"  # exact and fast, where no large offset spoils it
         elif smaller <= _LARGEST_COVARIANCE // 2 or n_components == smaller:

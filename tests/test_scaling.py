@@ -99,3 +99,53 @@ def test_set_output(container, digits):
     pytest.importorskip(container)
     frame = FeatureScaler(3).set_output(transform=container).fit_transform(digits)
     assert list(frame.columns) == ["featurescaler0", "featurescaler1", "featurescaler2"]
+
+
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """Have matrices of any size decomposed in blocks of few rows."""
+    monkeypatch.setattr("skscan.scaling._MAX_BYTES_AT_ONCE", 0)
+    monkeypatch.setattr("skscan.scaling._BLOCK_ROWS", 100)
+
+
+def generated(n_samples, n_features, dtype=np.float32):
+    rng = np.random.RandomState(0)
+    lengths = 0.9 ** np.arange(n_features)
+    axes = np.linalg.qr(rng.randn(n_features, n_features))[0]
+    return ((rng.randn(n_samples, n_features) * lengths) @ axes + 0.1).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("n_components", [8, None])
+def test_blocks_give_what_all_rows_at_once_give(in_blocks, dtype, normalize, n_components):
+    X = generated(1050, 40, dtype)
+    scaler = FeatureScaler(n_components, normalize=normalize).fit(X)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("skscan.scaling._MAX_BYTES_AT_ONCE", 2**28)
+        expected = FeatureScaler(n_components, normalize=normalize).fit(X.astype(np.float64))
+    assert scaler.components_.dtype == (dtype if normalize else np.float64)
+    assert scaler.scale_ == pytest.approx(expected.scale_, rel=1e-5)
+    np.testing.assert_allclose(scaler.mean_, expected.mean_, atol=1e-6)
+    ratios = scaler.explained_variance_ratio_, expected.explained_variance_ratio_
+    np.testing.assert_allclose(*ratios, atol=1e-6)
+    np.testing.assert_allclose(scaler.transform(X)[:, :8], expected.transform(X)[:, :8], atol=1e-4)
+
+
+def test_blocks_are_decomposed_the_same_each_time_and_X_is_left_as_it_was(in_blocks):
+    X = generated(500, 40, np.float64)
+    before = X.copy()
+    first, second = (FeatureScaler(8, normalize=False).fit(X) for _ in range(2))
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_array_equal(first.components_, second.components_)
+
+
+def test_an_offset_does_not_matter_in_blocks(in_blocks):
+    X = generated(500, 20, np.float64)
+    expected = FeatureScaler(4).fit_transform(X)
+    np.testing.assert_allclose(FeatureScaler(4).fit_transform(X + 1e7), expected, atol=1e-3)
+
+
+def test_equal_rows_in_blocks(in_blocks):
+    Z = FeatureScaler().fit_transform(np.ones((300, 40), dtype=np.float32))
+    np.testing.assert_allclose(Z, 0, atol=1e-4)
