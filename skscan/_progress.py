@@ -75,7 +75,7 @@ def progress(
         "disable": not verbose,
     }
     if sys.stderr is not None and not sys.stderr.isatty():
-        layout = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]"
+        layout = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
         lines = {"mininterval": SECONDS_BETWEEN_LINES, "ascii": True}
         return _ProgressLines(iterable, bar_format=layout, **lines, **settings)
     return tqdm(iterable, dynamic_ncols=True, **settings)

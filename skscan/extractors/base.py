@@ -20,6 +20,7 @@ from skscan.exceptions import ImageReadError, SkippedImagesWarning
 from skscan.extractors.views import make_view
 from skscan.images import SkippedImage, as_collection, printable
 from skscan.images.loading import iter_batches
+from skscan.images.throughput import LoadingStatistics
 
 __all__ = ["ImageFeatureExtractor", "tell_of_skipped"]
 
@@ -188,7 +189,8 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         bar = progress(
             total=len(images), desc="Extracting features", unit="img", verbose=self.verbose
         )
-        batches = iter_batches(images, self._decoded_side, self.batch_size, self.n_jobs)
+        loading = LoadingStatistics()
+        batches = iter_batches(images, self._decoded_side, self.batch_size, self.n_jobs, loading)
         # Closed at once in case of an error, so that no worker outlives the call.
         with bar, contextlib.closing(batches):
             for batch in batches:
@@ -204,6 +206,7 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                             "numbers; its weights are damaged, or its training diverged."
                         )
                     features[batch.rows] = found
+                bar.set_postfix_str(f"waiting for input {loading.share_waiting:.0%}", refresh=False)
                 bar.update(batch.n_images)
         if len(skipped) == len(images):
             raise ImageReadError(

@@ -12,6 +12,7 @@ import multiprocessing
 import queue
 import signal
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -25,6 +26,7 @@ import numpy as np
 
 from skscan.exceptions import ImageReadError
 from skscan.images.collection import FileImages, ImageCollection, SkippedImage
+from skscan.images.throughput import LoadingStatistics, watched
 from skscan.images.transforms import to_square
 
 __all__ = ["ImageBatch", "iter_batches"]
@@ -56,16 +58,24 @@ class ImageBatch:
 
     n_images : int
         How many images the batch stands for, skipped ones included.
+
+    seconds_decoding : float
+        CPU time that reading, decoding and resizing them took.
     """
 
     rows: np.ndarray
     pixels: np.ndarray
     skipped: list[SkippedImage]
     n_images: int
+    seconds_decoding: float
 
 
 def iter_batches(
-    images: ImageCollection, size: int, batch_size: int, n_jobs: int | None = None
+    images: ImageCollection,
+    size: int,
+    batch_size: int,
+    n_jobs: int | None = None,
+    statistics: LoadingStatistics | None = None,
 ) -> Generator[ImageBatch, None, None]:
     """Load a collection batch by batch, in order and in bounded memory.
 
@@ -86,6 +96,9 @@ def iter_batches(
         scikit-learn.
         In processes that are workers themselves, threads take the place of processes.
 
+    statistics : LoadingStatistics or None, default=None
+        Where to add up what loading takes; up to date with each batch.
+
     Yields
     ------
     ImageBatch
@@ -96,6 +109,12 @@ def iter_batches(
     RuntimeError
         If a worker process is killed.
     """
+    return watched(_batches(images, size, batch_size, n_jobs), statistics)
+
+
+def _batches(
+    images: ImageCollection, size: int, batch_size: int, n_jobs: int | None
+) -> Generator[ImageBatch, None, None]:
     batches = [
         range(start, min(start + batch_size, len(images)))
         for start in range(0, len(images), batch_size)
@@ -138,6 +157,7 @@ def _is_worker_process() -> bool:
 def _load(
     images: ImageCollection, size: int, rows: range, stop: threading.Event | None = None
 ) -> ImageBatch:
+    started = time.thread_time()
     pixels = np.empty((len(rows), size, size, 3), dtype=np.uint8)
     readable: list[int] = []
     skipped: list[SkippedImage] = []
@@ -150,7 +170,11 @@ def _load(
         except ImageReadError as error:
             skipped.append(SkippedImage(row, images.names[row], error.reason))
     return ImageBatch(
-        np.array(readable, dtype=np.intp), pixels[: len(readable)], skipped, len(rows)
+        np.array(readable, dtype=np.intp),
+        pixels[: len(readable)],
+        skipped,
+        len(rows),
+        time.thread_time() - started,
     )
 
 
