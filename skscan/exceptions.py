@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "CheckpointError",
     "CheckpointMismatchError",
+    "ExportError",
     "ImageReadError",
     "ImagesNotFoundError",
     "ModelFileError",
@@ -54,6 +55,10 @@ class ModelUnavailableError(RuntimeError):
 
 class ModelFileError(ValueError):
     """A file of weights is missing, damaged, unsafe or made for another network."""
+
+
+class ExportError(ValueError):
+    """A network cannot be written in the form that an engine reads."""
 
 
 class CheckpointError(ValueError):
