@@ -7,7 +7,7 @@ from PIL import Image
 
 from skscan.exceptions import ImageReadError
 
-__all__ = ["array_to_rgb", "check_image_array"]
+__all__ = ["array_to_rgb", "arrays_to_rgb", "check_image_array"]
 
 # What resampling in floating point may leave over 1 or under 0.
 _TOLERANCE = 1e-4
@@ -71,14 +71,42 @@ def array_to_rgb(array: np.ndarray) -> Image.Image:
         If it is anything else.
     """
     _check_layout(array)
-    _check_range(array)
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    elif array.dtype != np.uint8:
-        array = np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8)
+    array = _to_uint8(array)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
+
+
+def arrays_to_rgb(images: np.ndarray) -> np.ndarray:
+    """Convert an array of images to 8-bit RGB.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, h, w) or (n, h, w, 1 or 3), uint8, bool or float in 0..1
+
+    Returns
+    -------
+    ndarray of shape (n, h, w, 3), dtype uint8
+        A view of `images` if these are that already; as `array_to_rgb` gives them one by one.
+
+    Raises
+    ------
+    ImageReadError
+        If floats are outside 0..1.
+    """
+    images = _to_uint8(images)
+    if images.ndim == 3:
+        images = images[..., None]
+    return images if images.shape[3] == 3 else np.repeat(images, 3, axis=3)
+
+
+def _to_uint8(array: np.ndarray) -> np.ndarray:
+    _check_range(array)
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    return np.rint(np.clip(array, 0, 1) * np.float32(255)).astype(np.uint8)
 
 
 _SHAPES = "taken are (n, h, w) and (n, h, w, 1 or 3)"

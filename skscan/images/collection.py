@@ -13,7 +13,7 @@ from PIL import Image
 
 from skscan.exceptions import ImageReadError
 from skscan.images.archives import ImageArchive, split_archive_path
-from skscan.images.arrays import array_to_rgb
+from skscan.images.arrays import array_to_rgb, arrays_to_rgb
 from skscan.images.decoding import read_file, to_rgb
 
 __all__ = [
@@ -175,6 +175,28 @@ class ArrayImages(ImageCollection):
     def read(self, i: int, min_side: int | None = None) -> Image.Image:
         """Convert image number `i`; see `ImageCollection.read`."""
         return array_to_rgb(self.array[i])
+
+    def are_squares_of(self, size: int) -> bool:
+        """Tell whether the images are squares of a side, which `squares` gives as they are."""
+        return self.array.shape[1:3] == (size, size)
+
+    def squares(self, rows: range) -> np.ndarray:
+        """Give square images as they are, in 8-bit RGB.
+
+        Parameters
+        ----------
+        rows : range
+            Consecutive ones.
+
+        Returns
+        -------
+        ndarray of shape (len(rows), side, side, 3), dtype uint8
+            A view where nothing has to be converted. What lies in a file is read into memory, so
+            that whoever uses the images does not wait for the disk.
+        """
+        squares = arrays_to_rgb(self.array[rows.start : rows.stop])
+        in_memory = not isinstance(self.array, np.memmap) and squares.flags.writeable
+        return np.ascontiguousarray(squares) if in_memory else np.array(squares)
 
     def fingerprint(self) -> str:
         """Hash the array; see `ImageCollection.fingerprint`."""

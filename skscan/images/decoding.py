@@ -14,7 +14,7 @@ import struct
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from skscan.exceptions import ImageReadError
 
@@ -34,6 +34,9 @@ MAX_PIXELS = 2**30 // 12
 _MAX_UINT16 = 65535
 
 _BACKGROUND = "white"
+
+# EXIF's number for an image that stands as it was taken.
+_UPRIGHT = 1
 
 _EXTRA_EXTENSIONS = frozenset({".heic", ".heif", ".avif", ".webp"})
 
@@ -134,7 +137,7 @@ def decode(stream: IO[bytes], min_side: int | None = None, name: str = "") -> Im
                 image.draft(None, (min_side, min_side))
             _refuse_too_many_pixels(image)
             image.load()
-            return to_rgb(image)
+            return _upright_rgb(image)
         except ImageReadError:
             raise
         except MemoryError as error:
@@ -161,16 +164,24 @@ def to_rgb(image: Image.Image) -> Image.Image:
     ImageReadError
         If the pixels have no known range (32-bit integers over 65535, floats outside 0..1).
     """
+    upright = _upright_rgb(image)
+    return image.copy() if upright is image else upright
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    """Do the work of `to_rgb`; return the image itself where there is none."""
     # Broken EXIF data say nothing about the pixels: such an image stays as it lies in the file.
     with contextlib.suppress(Exception):
-        image = ImageOps.exif_transpose(image)
+        # Asked first, because Pillow copies images that stand upright.
+        if image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT) != _UPRIGHT:
+            image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_uint8(image))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         backdrop = Image.new("RGBA", image.size, _BACKGROUND)
         image = Image.alpha_composite(backdrop, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_uint8(image: Image.Image) -> np.ndarray:

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skscan.images.loading import ImageBatch
+    from skscan.images.batches import ImageBatch
 
 __all__ = ["LoadingStatistics", "record_loading"]
 

@@ -14,7 +14,9 @@ import pytest
 from image_factory import pixel_arrays, write_pictures, write_zip
 from numpy.testing import assert_array_equal
 
+from skscan.exceptions import SkscanWarning
 from skscan.images import as_collection, loading
+from skscan.images.arrays import array_to_rgb
 from skscan.images.collection import FileImages
 from skscan.images.loading import iter_batches
 from skscan.images.transforms import to_square
@@ -29,13 +31,39 @@ class ProcessIds(FileImages):
         return super().read(i, min_side)
 
 
+class ThreadNames(FileImages):
+    """Images that know which threads read them."""
+
+    def __init__(self, paths):
+        super().__init__(paths)
+        self.seen = set()
+
+    def read(self, i, min_side=None):
+        self.seen.add(threading.current_thread().name)
+        time.sleep(0.002)
+        return super().read(i, min_side)
+
+
 class Deadly(FileImages):
     """Kills the process that reads image 5, as the system does when memory is out."""
 
     def read(self, i, min_side=None):
         if i == 5:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.die()
         return super().read(i, min_side)
+
+    def die(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DeadlyOnce(Deadly):
+    """Kills the first process that reads image 5."""
+
+    def die(self):
+        mark = Path(self.names[0]).parent / "died"
+        if not mark.exists():
+            mark.touch()
+            super().die()
 
 
 def collected(images, **options):
@@ -77,23 +105,29 @@ def test_batches_count_their_images(tmp_path):
     assert [batch.n_images for batch in batches] == [4, 4, 1]
 
 
-@pytest.mark.parametrize(
-    ("limits", "elsewhere"),
-    [
-        ({}, False),
-        ({"_BYTES_WORTH_PROCESSES": 3000}, False),
-        ({"_LARGE_FILE_BYTES": 10}, False),
-        ({"_BYTES_WORTH_PROCESSES": 3000, "_LARGE_FILE_BYTES": 10}, True),
-    ],
-)
-def test_large_files_are_worth_processes(tmp_path, monkeypatch, limits, elsewhere):
-    for name, limit in limits.items():
-        monkeypatch.setattr(loading, name, limit)
+def test_large_files_are_shared_by_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(loading.joblib, "cpu_count", lambda: 4)
     path = write_pictures(tmp_path, 1)[0]
-    collected(ProcessIds([path] * 40))
-    seen = {entry for entry in os.listdir(os.path.dirname(path)) if entry.endswith(".pid")}
-    assert seen
-    assert (f"{os.getpid()}.pid" not in seen) is elsewhere
+    small = ThreadNames([path] * 80)
+    collected(small, batch_size=32)
+    assert len(small.seen) == 1
+    monkeypatch.setattr(loading, "_LARGE_FILE_BYTES", 10)
+    large = ThreadNames([path] * 80)
+    collected(large, batch_size=32)
+    assert len(large.seen) == 4
+
+
+def test_processes_are_for_whoever_asks_for_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "_LARGE_FILE_BYTES", 10)
+    path = write_pictures(tmp_path, 1)[0]
+    for n_jobs, elsewhere in [(None, False), (1, False), (2, True)]:
+        folder = Path(path).parent
+        collected(ProcessIds([path] * 40), n_jobs=n_jobs)
+        seen = {entry.name for entry in folder.glob("*.pid")}
+        assert seen
+        assert (f"{os.getpid()}.pid" not in seen) is elsewhere
+        for name in seen:
+            (folder / name).unlink()
 
 
 def test_sizes_are_estimated_from_a_few_files(tmp_path):
@@ -123,11 +157,70 @@ def test_only_a_few_batches_are_loaded_ahead(n_jobs):
             read.append(i)
             return super().read(i, min_side)
 
-    batches = iter_batches(Counting(pixel_arrays(100, 8, 8)), 8, 2, n_jobs)
+    batches = iter_batches(Counting(pixel_arrays(100, 8, 8)), 9, 2, n_jobs)
     next(batches)
     time.sleep(0.3)
     assert len(read) <= 2 * (2 * n_jobs + 2)
     batches.close()
+
+
+def test_what_waits_is_bounded_in_bytes(monkeypatch):
+    monkeypatch.setattr(loading, "_MAX_BYTES_AHEAD", 5 * 2 * 9 * 9 * 3)
+    seen = []
+    monkeypatch.setattr(
+        loading, "_load_with_threads", lambda images, size, plan, n: iter(seen.append(plan) or [])
+    )
+    images = as_collection(pixel_arrays(100, 8, 8))
+    for n_jobs in (1, 2, 8):
+        list(iter_batches(images, 9, 2, n_jobs))
+    list(iter_batches(images, 90, 2, 8))
+    assert [plan.n_ahead for plan in seen] == [2, 4, 5, 1]
+
+
+def test_workers_share_a_batch(tmp_path):
+    paths = write_pictures(tmp_path, 5)
+    (tmp_path / "broken.png").write_bytes(b"")
+    images = as_collection([*paths, str(tmp_path / "broken.png")] * 10)
+    loaded = [collected(images, batch_size=50, n_jobs=n_jobs) for n_jobs in (1, 2)]
+    assert_array_equal(loaded[0][0], loaded[1][0])
+    assert_array_equal(loaded[0][1], loaded[1][1])
+    assert loaded[0][2] == loaded[1][2]
+    assert len(loaded[0][2]) == 10
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda x: x,
+        lambda x: x[..., 0],
+        lambda x: x[..., :1],
+        lambda x: x / np.float32(255),
+        lambda x: x[..., 0] > 128,
+        lambda x: x[:, :, ::-1],
+    ],
+)
+def test_squares_of_the_right_size_are_taken_as_they_are(convert):
+    array = convert(pixel_arrays(10, 16, 16))
+    expected = [to_square(array_to_rgb(image), 16) for image in array]
+    _, pixels, _ = collected(as_collection(array))
+    assert pixels.flags.c_contiguous
+    assert_array_equal(pixels, expected)
+
+
+def test_arrays_in_memory_are_not_copied(tmp_path):
+    array = pixel_arrays(10, 16, 16)
+    batches = list(iter_batches(as_collection(array), 16, 4))
+    assert all(np.shares_memory(batch.pixels, array) for batch in batches)
+
+
+def test_arrays_in_files_are_read_ahead(tmp_path):
+    array = pixel_arrays(10, 16, 16)
+    np.save(tmp_path / "images.npy", array)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    batches = list(iter_batches(as_collection(mapped), 16, 4))
+    assert not any(np.shares_memory(batch.pixels, mapped) for batch in batches)
+    assert all(batch.pixels.flags.writeable for batch in batches)
+    assert_array_equal(np.concatenate([batch.pixels for batch in batches]), array)
 
 
 def test_leaving_early_ends_threads():
@@ -163,10 +256,23 @@ def test_leaving_early_ends_processes(tmp_path):
     assert len(children()) <= n_workers - 2
 
 
-def test_killed_worker_is_a_clear_error(tmp_path):
-    images = Deadly(write_pictures(tmp_path, 12))
-    with pytest.raises(RuntimeError, match=r"ended unexpectedly.*memory.*n_jobs=1"):
-        collected(images, n_jobs=2, batch_size=2)
+def test_what_a_killed_worker_left_is_done_by_another(tmp_path):
+    paths = write_pictures(tmp_path, 40)
+    with pytest.warns(SkscanWarning, match=r"ended unexpectedly.*memory.*Nothing is lost"):
+        rows, pixels, _ = collected(DeadlyOnce(paths), n_jobs=2, batch_size=2)
+    assert rows.tolist() == list(range(40))
+    assert_array_equal(pixels, collected(as_collection(paths))[1])
+
+
+@pytest.mark.filterwarnings("ignore:a process that decoded")
+def test_an_image_that_kills_every_worker_is_named(tmp_path):
+    paths = write_pictures(tmp_path, 12)
+    batches = iter_batches(Deadly(paths), 16, 2, n_jobs=2)
+    assert [next(batches).rows.tolist() for _ in range(2)] == [[0, 1], [2, 3]]
+    with pytest.raises(RuntimeError, match=r"ended unexpectedly.*memory.*n_jobs=1") as caught:
+        next(batches)
+    assert paths[4] in str(caught.value)
+    assert paths[5] in str(caught.value)
 
 
 def count_in_daemon(paths, queue):
@@ -200,7 +306,9 @@ def test_joblib_workers_load_without_children(tmp_path):
 
 SCRIPT = """
 import sys
+from skscan.exceptions import SkscanWarning
 from skscan.images import as_collection, loading
+from skscan.images.arrays import array_to_rgb
 from skscan.images.loading import iter_batches
 
 # No `if __name__ == "__main__"`, as in a notebook or a quick script.

@@ -1,0 +1,177 @@
+"""A batch of images, and how one is loaded in parts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from skscan.exceptions import ImageReadError
+from skscan.images.collection import ArrayImages, ImageCollection, SkippedImage
+from skscan.images.transforms import to_square
+
+__all__ = ["ImageBatch", "Plan", "in_order", "load"]
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """A few images of a collection.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+        Their numbers in the collection, ascending; those of unreadable images are missing.
+
+    pixels : ndarray of shape (len(rows), size, size, 3), dtype uint8
+        The images; not to be written to, since it may be the user's own array.
+
+    skipped : list of SkippedImage
+        The unreadable images between them.
+
+    n_images : int
+        How many images the batch stands for, skipped ones included.
+
+    seconds_decoding : float
+        CPU time that reading, decoding and resizing them took.
+    """
+
+    rows: np.ndarray
+    pixels: np.ndarray
+    skipped: list[SkippedImage]
+    n_images: int
+    seconds_decoding: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the loading of a collection is divided.
+
+    Attributes
+    ----------
+    n_images : int
+        In the collection.
+
+    batch_size : int
+        Images in a batch.
+
+    part_size : int
+        Images of a batch that are one task of a worker.
+
+    n_ahead : int
+        Batches that are under way while one is used.
+    """
+
+    n_images: int
+    batch_size: int
+    part_size: int
+    n_ahead: int
+
+    def batches(self) -> Iterator[range]:
+        """Give the rows of each batch."""
+        return _pieces(range(self.n_images), self.batch_size)
+
+    def parts(self, batch: range) -> Iterator[range]:
+        """Give the rows of each part of a batch."""
+        return _pieces(batch, self.part_size)
+
+
+def _pieces(rows: range, size: int) -> Iterator[range]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def in_order(
+    plan: Plan, begin: Callable[[range], Any], finish: Callable[[range, Any], ImageBatch]
+) -> Iterator[ImageBatch]:
+    """Give batches in order, with a bounded number of them under way.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    begin : callable
+        Begins to load rows and returns something to know that by, at once.
+
+    finish : callable
+        Takes the rows and that, and waits for them.
+
+    Yields
+    ------
+    ImageBatch
+    """
+    under_way: deque[list[tuple[range, Any]]] = deque()
+    for batch in plan.batches():
+        under_way.append([(part, begin(part)) for part in plan.parts(batch)])
+        if len(under_way) > plan.n_ahead:
+            yield _joined([finish(*part) for part in under_way.popleft()])
+    while under_way:
+        yield _joined([finish(*part) for part in under_way.popleft()])
+
+
+def _joined(parts: list[ImageBatch]) -> ImageBatch:
+    if len(parts) == 1:
+        return parts[0]
+    return ImageBatch(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.pixels for part in parts]),
+        [skipped for part in parts for skipped in part.skipped],
+        sum(part.n_images for part in parts),
+        sum(part.seconds_decoding for part in parts),
+    )
+
+
+def load(
+    images: ImageCollection, size: int, rows: range, stop: threading.Event | None = None
+) -> ImageBatch:
+    """Load images as squares.
+
+    Parameters
+    ----------
+    images : ImageCollection
+
+    size : int
+        Side of the squares in pixels.
+
+    rows : range
+        Which images.
+
+    stop : threading.Event or None, default=None
+        When it is set, the rest is left out.
+
+    Returns
+    -------
+    ImageBatch
+    """
+    started = time.thread_time()
+    if isinstance(images, ArrayImages) and images.are_squares_of(size):
+        pixels, readable, skipped = images.squares(rows), list(rows), []
+    else:
+        pixels, readable, skipped = _load_each(images, size, rows, stop)
+    return ImageBatch(
+        np.array(readable, dtype=np.intp),
+        pixels,
+        skipped,
+        len(rows),
+        time.thread_time() - started,
+    )
+
+
+def _load_each(
+    images: ImageCollection, size: int, rows: range, stop: threading.Event | None
+) -> tuple[np.ndarray, list[int], list[SkippedImage]]:
+    pixels = np.empty((len(rows), size, size, 3), dtype=np.uint8)
+    readable: list[int] = []
+    skipped: list[SkippedImage] = []
+    for row in rows:
+        if stop is not None and stop.is_set():
+            break
+        try:
+            pixels[len(readable)] = to_square(images.read(row, min_side=size), size)
+            readable.append(row)
+        except ImageReadError as error:
+            skipped.append(SkippedImage(row, images.names[row], error.reason))
+    return pixels[: len(readable)], readable, skipped
