@@ -21,18 +21,6 @@ from skscan.training.starts import START_KINDS
 
 __all__ = ["ClusterTrainer", "ClusterTrainingResult"]
 
-DEFAULT_STARTS = (
-    "best-k-means",
-    "cut",
-    "merge",
-    "diffusion-cut",
-    "fine-cut",
-    "rare-merge",
-    "coarse-cut",
-    "k-means",
-)
-
-
 EFFORTS: dict[str, dict[str, Any]] = {
     "fast": {"n_heads": 9},
     "default": {"n_heads": 24},
@@ -69,13 +57,17 @@ class ClusterTrainer(BaseEstimator):
         second, and so on.
         In the network all train together with ``starts=("random",)``: the paper has 1 for small
         images, 10 for ImageNet.
-    starts : sequence of str, default=("best-k-means", "cut", "merge", ...)
+    starts : "auto" or sequence of str, default="auto"
         Partitions from which heads start, used in turn: ``"k-means"``, ``"best-k-means"`` (of ten
         runs), a normalised cut of the neighbor graph (``"cut"``), such cuts between small groups
         of samples (``"coarse-cut"``, ``"fine-cut"``), k-means on the diffusion map
         (``"diffusion-cut"``), small groups of samples merged by the information that they have of
-        neighbors (``"merge"``, and ``"rare-merge"``, which spares rare classes) and
-        ``"random"``. In the network ``("random",)`` is the paper's start: heads with random
+        neighbors (``"merge"``, and ``"rare-merge"``, which spares rare classes), k-means on
+        features averaged over neighbors once (``"smooth-k-means"``) or twice
+        (``"smoother-k-means"``) and ``"random"``. ``"auto"`` is all of these up to 200 clusters but
+        the last three, and with more clusters, for which cuts and merges would take too long,
+        ``("smooth-k-means", "k-means", "smoother-k-means")``; k-means is then run once, for 30
+        steps, on at most 256 samples for each cluster. In the network ``("random",)`` is the paper's start: heads with random
         weights. Other objectives than SCAN's start from partitions only if their `start` says
         so.
     class_prior : {"auto", "uniform", "estimate"} or array-like of shape (n_clusters,), \
@@ -143,7 +135,7 @@ class ClusterTrainer(BaseEstimator):
         "scope": [StrOptions({"heads", "network"})],
         "objective": [StrOptions({"scan", "temi", "turtle"}), HasMethods("fit")],
         "n_heads": [Interval(Integral, 1, None, closed="left")],
-        "starts": [list, tuple],
+        "starts": [list, tuple, StrOptions({"auto"})],
         "class_prior": [StrOptions(set(CLASS_PRIORS)), "array-like"],
         "entropy_weight": [Interval(Real, 0, None, closed="left")],
         "n_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -159,7 +151,7 @@ class ClusterTrainer(BaseEstimator):
         scope: str = "heads",
         objective: Any = "scan",
         n_heads: int = 24,
-        starts: Sequence[str] = DEFAULT_STARTS,
+        starts: str | Sequence[str] = "auto",
         class_prior: str | ArrayLike = "auto",
         entropy_weight: float = 5.0,
         n_epochs: int | str = "auto",
@@ -235,7 +227,8 @@ class ClusterTrainer(BaseEstimator):
             After the training of a network its heads work on the features of its extractor.
         """
         self._validate_params()
-        _check_names("starts", self.starts, START_KINDS)
+        if not isinstance(self.starts, str):
+            _check_names("starts", self.starts, START_KINDS)
         self._check_class_prior(n_clusters)
         check_scope(self, _ONLY_NETWORK, _ONLY_HEADS)
         if n_clusters == 1:

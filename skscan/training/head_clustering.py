@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from skscan.selection import criteria_of_heads, head_with_best_evidence, scores_
 from skscan.spaces import check_widths
 from skscan.training.head_problem import FittedHeads, HeadProblem
 from skscan.training.results import ClusterTrainingResult
-from skscan.training.starts import Start, StartMaker
+from skscan.training.starts import Start, StartMaker, auto_starts
 
 if TYPE_CHECKING:
     from skscan.training.clustering import ClusterTrainer
@@ -108,6 +109,9 @@ def train_heads(
     """
     from skscan.training.objectives import find_objective
 
+    if isinstance(trainer.starts, str):
+        trainer = copy(trainer)
+        trainer.starts = auto_starts(n_clusters)
     objective = find_objective(trainer.objective)
     _check_unused(trainer, objective)
     n_features = features.shape[1]

@@ -10,9 +10,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
+from skscan._files import allocate_array
 from skscan.merge_tree import MASS_EXPONENT, grow_merge_tree
 from skscan.training.spectral import (
     diffusion_coordinates,
@@ -20,13 +21,45 @@ from skscan.training.spectral import (
     unit_rows,
 )
 
-__all__ = ["START_KINDS", "Start", "StartMaker"]
+__all__ = ["START_KINDS", "Start", "StartMaker", "auto_starts"]
+
+FEW_CLUSTERS_STARTS = (
+    "best-k-means",
+    "cut",
+    "merge",
+    "diffusion-cut",
+    "fine-cut",
+    "rare-merge",
+    "coarse-cut",
+    "k-means",
+)
+
+MANY_CLUSTERS_STARTS = ("smooth-k-means", "k-means", "smoother-k-means")
+"""Starts whose cost grows with the product of samples and clusters, and with nothing else."""
+
+MANY_CLUSTERS = 200
+"""Beyond this many clusters cuts and merges are left out: eigenvectors cost the square of their
+number, merges the cube, and a cut by fewer eigenvectors tells little of so many clusters apart."""
 
 KMEANS_SAMPLE = 30_000
 """k-means is fitted on at most this many samples, drawn at random; all are then assigned."""
 
 EXACT_CUT_LIMIT = 200_000
 """Beyond this many samples the graph is cut between groups of samples instead of samples."""
+
+KMEANS_SAMPLES_PER_CLUSTER = 256
+"""With many clusters k-means is fitted on more samples: so many for each cluster."""
+
+CHOICE_SAMPLES_PER_CLUSTER = 20
+"""With many clusters k-means++ chooses among so many samples for each cluster, with one trial for
+each choice: among all, with several trials, it took longer than the k-means that follows."""
+
+MANY_CLUSTERS_ITERATIONS = 30
+
+BLOCK_ROWS = 16_384
+
+MAX_BYTES_IN_MEMORY = 2**28
+"""Larger copies of the features go to a temporary file that is mapped into memory."""
 
 MAX_EIGENVECTORS = 50
 """More eigenvectors than this cost much and add little, also for more clusters."""
@@ -107,7 +140,18 @@ class StartMaker:
 
     def kmeans(self, n_init: int = 1) -> NDArray[np.integer]:
         """Partition the features by k-means."""
+        if self.n_clusters > MANY_CLUSTERS:
+            return self._kmeans_of_many(self.features)
         return self._kmeans(self.features, self.n_clusters, n_init=n_init)
+
+    def smooth_kmeans(self, n_steps: int) -> NDArray[np.integer]:
+        """Partition by k-means the features, averaged over neighbors so many times."""
+        features = self.features
+        for _ in range(n_steps):
+            features = self._averaged_over_neighbors(features)
+        if self.n_clusters > MANY_CLUSTERS:
+            return self._kmeans_of_many(features)
+        return self._kmeans(features, self.n_clusters)
 
     def cut(self) -> NDArray[np.integer]:
         """Normalised cut of the graph: k-means on rows of its eigenvectors (Ng et al., 2001)."""
@@ -144,6 +188,42 @@ class StartMaker:
         shape = (self.features.shape[1], self.n_clusters)
         directions = self.random_state.standard_normal(shape).astype(np.float32)
         return (self.features @ directions).argmax(axis=1)
+
+    def _averaged_over_neighbors(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Average each sample with its neighbors, weighted by affinity."""
+        averaged = allocate_array(
+            features.shape, np.float32, "averaged features", MAX_BYTES_IN_MEMORY
+        )
+        for start in range(0, len(features), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            near = self.affinity[rows]
+            total = near @ features + features[rows]
+            averaged[rows] = total / (1 + np.asarray(near.sum(axis=1)))
+        return averaged
+
+    def _kmeans_of_many(self, points: NDArray[np.float32]) -> NDArray[np.integer]:
+        """Partition points by k-means into many clusters."""
+        n_clusters = self.n_clusters
+        n_fitted = max(KMEANS_SAMPLE, KMEANS_SAMPLES_PER_CLUSTER * n_clusters)
+        sample = points
+        if len(points) > n_fitted:
+            rows = self.random_state.choice(len(points), n_fitted, replace=False)
+            sample = points[np.sort(rows)]
+        n_choice = min(CHOICE_SAMPLES_PER_CLUSTER * n_clusters, len(sample))
+        choice = sample[self.random_state.choice(len(sample), n_choice, replace=False)]
+        seed = self.random_state.randint(2**31 - 1)
+        centers, _ = kmeans_plusplus(choice, n_clusters, random_state=seed, n_local_trials=1)
+        kmeans = KMeans(
+            n_clusters,
+            init=centers,
+            n_init=1,
+            max_iter=MANY_CLUSTERS_ITERATIONS,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            kmeans.fit(sample)
+        blocks = (points[i : i + BLOCK_ROWS] for i in range(0, len(points), BLOCK_ROWS))
+        return np.concatenate([kmeans.predict(block) for block in blocks])
 
     def _coarse_eigenvectors(
         self, n_groups: int
@@ -191,6 +271,11 @@ class StartMaker:
         return kmeans.labels_ if isinstance(sample, slice) else kmeans.predict(points)
 
 
+def auto_starts(n_clusters: int) -> tuple[str, ...]:
+    """Return the starts that suit a number of clusters."""
+    return MANY_CLUSTERS_STARTS if n_clusters > MANY_CLUSTERS else FEW_CLUSTERS_STARTS
+
+
 START_KINDS = {
     "k-means": lambda maker: maker.kmeans(),
     "best-k-means": lambda maker: maker.kmeans(n_init=10),
@@ -200,6 +285,8 @@ START_KINDS = {
     "rare-merge": lambda maker: maker.merge(RARE_MASS_EXPONENT),
     "coarse-cut": lambda maker: maker.coarse_cut(10),
     "fine-cut": lambda maker: maker.coarse_cut(30),
+    "smooth-k-means": lambda maker: maker.smooth_kmeans(1),
+    "smoother-k-means": lambda maker: maker.smooth_kmeans(2),
     "random": lambda maker: maker.random(),
 }
 """How each kind of start is made."""
