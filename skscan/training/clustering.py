@@ -67,9 +67,9 @@ class ClusterTrainer(BaseEstimator):
         (``"smoother-k-means"``) and ``"random"``. ``"auto"`` is all of these up to 200 clusters but
         the last three, and with more clusters, for which cuts and merges would take too long,
         ``("smooth-k-means", "k-means", "smoother-k-means")``; k-means is then run once, for 30
-        steps, on at most 256 samples for each cluster. In the network ``("random",)`` is the paper's start: heads with random
-        weights. Other objectives than SCAN's start from partitions only if their `start` says
-        so.
+        steps, on at most 256 samples for each cluster. In the network ``("random",)`` is the
+        paper's start: heads with random weights. Other objectives than SCAN's start from partitions
+        only if their `start` says so.
     class_prior : {"auto", "uniform", "estimate"} or array-like of shape (n_clusters,), \
             default="auto"
         SCAN only. How large clusters are expected to be. ``"uniform"`` is the paper's entropy term,
