@@ -15,16 +15,17 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skscan.exceptions import SkscanWarning
 from skscan.metrics import neighbor_purity
+from skscan.neighbors.approximate import FaissSearch
+from skscan.neighbors.exact import ExactSearch
 
 #: Up to this many samples ``backend="auto"`` searches exactly.
-EXACT_LIMIT = 50_000
+EXACT_LIMIT = 100_000
 
 
 class SearchBackend(Protocol):
@@ -32,58 +33,6 @@ class SearchBackend(Protocol):
 
     def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         """Return euclidean distances and indices of the nearest rows, nearest first."""
-
-
-class ExactSearch:
-    """Exact euclidean search, in blocks of bounded memory, by scikit-learn."""
-
-    def __init__(self, X: np.ndarray, n_jobs: int | None) -> None:
-        self._index = NearestNeighbors(algorithm="brute", n_jobs=n_jobs).fit(X)
-
-    def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return euclidean distances and indices of the nearest rows, nearest first."""
-        return self._index.kneighbors(X, n_neighbors)
-
-
-class FaissSearch:
-    """Approximate euclidean search by a navigable small-world graph (HNSW) of faiss.
-
-    The graph is built by one thread, so that it is the same each time; queries use all threads.
-    """
-
-    def __init__(self, X: np.ndarray, n_jobs: int | None) -> None:
-        faiss = _import_faiss()
-        self._data = np.ascontiguousarray(X, dtype=np.float32)
-        self._index = faiss.IndexHNSWFlat(X.shape[1], 32)
-        self._index.hnsw.efSearch = 64
-        n_threads = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1)
-        try:
-            self._index.add(self._data)
-        finally:
-            faiss.omp_set_num_threads(n_threads)
-
-    def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return euclidean distances and indices of near rows, nearest first."""
-        X = np.ascontiguousarray(X, dtype=np.float32)
-        squared, indices = self._index.search(X, n_neighbors)
-        incomplete = np.flatnonzero((indices < 0).any(axis=1))
-        if incomplete.size:  # the walk along the graph met too few rows
-            exact = ExactSearch(self._data, n_jobs=None)
-            distances, indices[incomplete] = exact.query(X[incomplete], n_neighbors)
-            squared[incomplete] = distances**2
-        return np.sqrt(np.maximum(squared, 0)), indices
-
-
-def _import_faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise ImportError(
-            "NeighborMiner(backend='faiss') needs the package faiss-cpu: "
-            "`pip install 'skscan[faiss]'`, or use backend='exact'."
-        ) from error
-    return faiss
 
 
 def _faiss_is_installed() -> bool:
@@ -113,12 +62,13 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Distance between samples; cosine distance is one minus the cosine.
     backend : {"auto", "exact", "faiss"} or callable, default="auto"
         How to search. ``"exact"`` compares all pairs. ``"faiss"`` is approximate (HNSW; needs
-        the extra ``skscan[faiss]``). ``"auto"`` is exact up to 50,000 samples and
+        the extra ``skscan[faiss]``). ``"auto"`` is exact up to 100,000 samples and
         beyond that where faiss is not installed. A callable ``backend(X, n_jobs)`` gives any
         other index: an object whose ``query(X, n_neighbors)`` returns euclidean distances and row
         numbers, nearest first.
     n_jobs : int, default=None
-        Threads of the exact search, as in :class:`sklearn.neighbors.NearestNeighbors`.
+        Threads of the exact search; None takes all processors, or as many as the environment
+        variable ``OMP_NUM_THREADS`` allows.
 
     Attributes
     ----------
