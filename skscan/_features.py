@@ -1,4 +1,4 @@
-"""Features of images by any extractor, cached where a memory is given."""
+"""Features of images by any extractor, kept where a memory is given."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 from joblib import Memory
-from sklearn.utils import check_array
+from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
 from skscan import __version__
 from skscan._files import allocate_array
 from skscan.exceptions import SkscanWarning
-from skscan.extractors.joined import JoinedFeatureExtractor
+from skscan.extractors.joined import JoinedFeatureExtractor, side_by_side
+from skscan.extractors.passes import (
+    IRRELEVANT,
+    extract_together,
+    mean_of_views,
+    relevant_parameters,
+)
+from skscan.feature_store import image_identities
 from skscan.images import ImageCollection, SkippedImage
-
-# these change how the features are computed, not what they are
-_IRRELEVANT = {"batch_size", "device", "n_jobs", "verbose"}
 
 Extraction = tuple[np.ndarray, list[SkippedImage]]
 
@@ -66,32 +70,79 @@ def fit_extractor(
     X : images
         The images as the user gave them, for foreign extractors.
     memory : joblib.Memory
-        Where the result is cached; the key is the content of the images and the parameters of
-        the extractor that matter.
+        Where features are kept. Those of this library's extractors are known image by image; what
+        is learned by a fit and what foreign extractors give, by all images together; both by the
+        parameters of the extractor that matter.
 
     Returns
     -------
     fit : FittedExtraction
     """
-    if isinstance(extractor, JoinedFeatureExtractor):
-        fits = [fit_extractor(each, images, X, memory) for each in extractor.fresh()]
-        joined = extractor.fitted_with([fit.extractor for fit in fits])
-        features, skipped = _joined(joined, [(fit.features, fit.skipped) for fit in fits])
-        averages = None
-        if any(fit.averages is not None for fit in fits):
-            averages = joined.join(
-                [fit.features if fit.averages is None else fit.averages for fit in fits]
-            )
-        return FittedExtraction(joined, features, averages, skipped)
-    if memory.location is None:
-        return FittedExtraction(*_fit_extract(None, extractor, images, X))
-    cached = memory.cache(_fit_extract, ignore=["extractor", "images", "X"])
-    with tells_of_a_failing_cache(memory):
-        fit = FittedExtraction(*cached(_key(extractor, images), extractor, images, X))
-    if fit.extractor is not extractor and hasattr(fit.extractor, "set_params"):
+    source = _Source.of(images, X, memory)
+    joins = isinstance(extractor, JoinedFeatureExtractor)
+    unfitted = extractor.fresh() if joins else [extractor]
+    fits = [_fit(each, source) for each in unfitted]
+    parts = [part for part, _ in fits]
+    done = {i: extraction for i, (_, extraction) in enumerate(fits) if extraction is not None}
+    found = _extract(parts, source, done, with_first=True)
+    if joins:
+        parts = [extractor.fitted_with(parts, found.widths)]
+    return FittedExtraction(parts[0], found.features, found.averages, found.skipped)
+
+
+class _Source(NamedTuple):
+    """Images in the forms that extractors take, and where their features are kept."""
+
+    images: ImageCollection
+    X: Any
+    memory: Memory
+    identities: np.ndarray | None
+    """Of the images, where there is a place to keep features in."""
+
+    @classmethod
+    def of(cls, images: ImageCollection, X: Any, memory: Memory) -> _Source:
+        kept = memory_folder(memory) is not None
+        return cls(images, X, memory, image_identities(images) if kept else None)
+
+
+class _Found(NamedTuple):
+    features: np.ndarray
+    averages: np.ndarray | None
+    skipped: list[SkippedImage]
+    widths: list[int]
+
+
+def memory_folder(memory: Memory) -> str | None:
+    """Return the folder of a memory, None where it has none."""
+    location = getattr(memory, "location", None)
+    return None if location is None else os.fspath(location)
+
+
+def _fit(extractor: Any, source: _Source) -> tuple[Any, Extraction | None]:
+    """Fit an extractor; return it, and what it extracted where that was kept with it."""
+    ours = hasattr(extractor, "extract")
+    images = source.images if ours else source.X
+    learns = not ours or not hasattr(extractor, "_parts") or get_tags(extractor).requires_fit
+    if source.identities is None or not learns:
+        return extractor.fit(images), None
+    # Features that are not known image by image are kept as a whole.
+    whole = not hasattr(extractor, "_parts")
+    cached = source.memory.cache(_fit_extract, ignore=["extractor", "source", "whole"])
+    with tells_of_a_failing_cache(source.memory):
+        fitted, extraction = cached(
+            _key(extractor, source.identities), extractor, source._replace(memory=None), whole
+        )
+    if fitted is not extractor and hasattr(fitted, "set_params"):
         own = extractor.get_params(deep=False)
-        fit.extractor.set_params(**{name: own[name] for name in _IRRELEVANT & own.keys()})
-    return fit
+        fitted.set_params(**{name: own[name] for name in IRRELEVANT & own.keys()})
+    return fitted, extraction
+
+
+def _fit_extract(
+    key: str, extractor: Any, source: _Source, whole: bool
+) -> tuple[Any, Extraction | None]:
+    extractor.fit(source.images if hasattr(extractor, "extract") else source.X)
+    return extractor, _extract_one(extractor, source) if whole else None
 
 
 @contextmanager
@@ -124,7 +175,7 @@ def tells_of_a_failing_cache(memory: Memory) -> Iterator[None]:
         )
 
 
-def extract_features(extractor: Any, images: ImageCollection, X: Any) -> Extraction:
+def extract_features(extractor: Any, images: ImageCollection, X: Any, memory: Memory) -> Extraction:
     """Extract features with a fitted extractor.
 
     Parameters
@@ -135,6 +186,8 @@ def extract_features(extractor: Any, images: ImageCollection, X: Any) -> Extract
         The images, for extractors of this library.
     X : images
         The images as the user gave them, for foreign extractors.
+    memory : joblib.Memory
+        Where features of this library's extractors are kept.
 
     Returns
     -------
@@ -148,66 +201,114 @@ def extract_features(extractor: Any, images: ImageCollection, X: Any) -> Extract
     ValueError
         If a foreign extractor does not give one finite row for each image.
     """
-    if isinstance(extractor, JoinedFeatureExtractor):
-        each = [extract_features(part, images, X) for part in extractor.extractors_]
-        return _joined(extractor, each)
+    joins = isinstance(extractor, JoinedFeatureExtractor)
+    parts = extractor.extractors_ if joins else [extractor]
+    found = _extract(parts, _Source.of(images, X, memory), {}, with_first=False)
+    return found.features, found.skipped
+
+
+def _extract(
+    extractors: list[Any], source: _Source, done: dict[int, Extraction], *, with_first: bool
+) -> _Found:
+    """Extract features of fitted extractors, side by side.
+
+    Those of this library share one pass over the images. With `with_first`, the features are those
+    of the first view, and the averages over views stand beside them, where there are several.
+    """
+    own = [i for i, each in enumerate(extractors) if hasattr(each, "_parts") and i not in done]
+    blocks: dict[int, Extraction] = {
+        i: done[i] if i in done else _extract_one(each, source)
+        for i, each in enumerate(extractors)
+        if i not in own
+    }
+    if len(own) == len(extractors):
+        together, skipped = _in_one_pass(extractors, source, with_first)
+        features, averages = _split(together) if together.ndim == 3 else (together, None)
+        return _Found(features, averages, skipped, [each._n_features_out for each in extractors])
+    if not own and len(extractors) == 1:
+        [(features, skipped)] = blocks.values()
+        return _Found(features, None, skipped, [features.shape[1]])
+    averages = None
+    firsts = {i: features for i, (features, _) in blocks.items()}
+    unread = {image.index: image for _, images in blocks.values() for image in images}
+    means = dict(firsts)
+    if own:
+        together, skipped = _in_one_pass([extractors[i] for i in own], source, with_first)
+        unread |= {image.index: image for image in skipped}
+        several = together.ndim == 3
+        ends = np.cumsum([extractors[i]._n_features_out for i in own])[:-1]
+        columns = np.split(together, ends, axis=-1)
+        firsts |= {i: part[:, 0] if several else part for i, part in zip(own, columns, strict=True)}
+        means |= {i: part[:, 1] if several else part for i, part in zip(own, columns, strict=True)}
+        if several:
+            averages = side_by_side([means[i] for i in sorted(means)])
+    ordered = [firsts[i] for i in sorted(firsts)]
+    return _Found(
+        side_by_side(ordered),
+        averages,
+        [unread[index] for index in sorted(unread)],
+        [part.shape[1] for part in ordered],
+    )
+
+
+def _in_one_pass(extractors: list[Any], source: _Source, with_first: bool) -> Extraction:
+    """Features (n_images, n_features), or, of first views and averages, (n_images, 2, ...)."""
+    parts = [each._parts() for each in extractors]
+    ends = np.cumsum([0, *map(len, parts)])
+
+    def combine(views: list[np.ndarray]) -> np.ndarray:
+        each = [
+            extractor._combine(views[start:end])
+            for extractor, start, end in zip(extractors, ends, ends[1:], strict=False)
+        ]
+        means = [mean_of_views(block) for block in each]
+        if not with_first or all(block.shape[1] == 1 for block in each):
+            return means[0] if len(means) == 1 else np.concatenate(means, axis=1)
+        firsts = [block[:, 0] for block in each]
+        return np.stack([np.concatenate(firsts, axis=1), np.concatenate(means, axis=1)], axis=1)
+
+    return extract_together(
+        [part for some in parts for part in some],
+        source.images,
+        combine,
+        memory=None if source.identities is None else memory_folder(source.memory),
+        identities=source.identities,
+    )
+
+
+def _extract_one(extractor: Any, source: _Source) -> Extraction:
+    """Extract features with an extractor that takes no part in the common pass."""
     if hasattr(extractor, "extract"):
-        return extractor.extract(images)
+        return extractor.extract(source.images)
     features = check_array(
-        extractor.transform(X),
+        extractor.transform(source.X),
         dtype=[np.float64, np.float32],
         input_name=f"The output of {type(extractor).__name__}",
     )
-    if len(features) != len(images):
+    if len(features) != len(source.images):
         raise ValueError(
-            f"{type(extractor).__name__} gave {len(features)} rows for {len(images)} images; "
-            "a feature_extractor must give one row for each image."
+            f"{type(extractor).__name__} gave {len(features)} rows for {len(source.images)} "
+            "images; a feature_extractor must give one row for each image."
         )
     return features, []
 
 
-def _joined(extractor: JoinedFeatureExtractor, parts: list[Extraction]) -> Extraction:
-    """Features of several extractions side by side, and what any of them skipped, once."""
-    skipped = {image.index: image for _, images in parts for image in images}
-    features = extractor.join([features for features, _ in parts])
-    return features, [skipped[index] for index in sorted(skipped)]
-
-
-def _fit_extract(
-    key: str | None, extractor: Any, images: ImageCollection, X: Any
-) -> tuple[Any, np.ndarray, np.ndarray | None, list[SkippedImage]]:
-    extractor.fit(images if hasattr(extractor, "extract") else X)
-    if getattr(extractor, "n_views", 1) > 1 and hasattr(extractor, "extract_views"):
-        views, skipped = extractor.extract_views(images)
-        return extractor, *_first_and_mean(views), skipped
-    features, skipped = extract_features(extractor, images, X)
-    return extractor, features, None, skipped
-
-
-def _first_and_mean(views: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the first view and the mean of all, with a few rows in memory at a time."""
-    shape = (views.shape[0], views.shape[2])
+def _split(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take first views and averages apart, with a few rows in memory at a time."""
+    shape = (pairs.shape[0], pairs.shape[2])
     first, mean = (
-        allocate_array(shape, views.dtype, "features", _MAX_BYTES_IN_MEMORY) for _ in range(2)
+        allocate_array(shape, pairs.dtype, "features", _MAX_BYTES_IN_MEMORY) for _ in range(2)
     )
-    for start in range(0, len(views), _BLOCK_ROWS):
+    for start in range(0, len(pairs), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        first[rows] = views[rows, 0]
-        mean[rows] = views[rows].mean(axis=1)
+        first[rows], mean[rows] = pairs[rows, 0], pairs[rows, 1]
     return first, mean
 
 
-def _key(extractor: Any, images: ImageCollection) -> str:
-    params = extractor.get_params() if hasattr(extractor, "get_params") else vars(extractor)
-    relevant = {
-        name: value for name, value in params.items() if name.rsplit("__", 1)[-1] not in _IRRELEVANT
-    }
-    files = {
-        name: (os.path.abspath(value), os.stat(value).st_size, os.stat(value).st_mtime_ns)
-        for name, value in relevant.items()
-        if isinstance(value, str | os.PathLike) and os.path.isfile(value)
-    }
-    return joblib.hash((__version__, type(extractor), relevant, files, images.fingerprint()))
+def _key(extractor: Any, identities: np.ndarray) -> str:
+    return joblib.hash(
+        (__version__, type(extractor), *relevant_parameters(extractor), identities.tobytes())
+    )
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool = True) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import estimator_html_repr
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skscan._features import check_features, extract_features
 from skscan._gaps import graph_between, readable_rows, rows_of, with_gaps
@@ -41,6 +41,7 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     best_head_: int
     neighbors_: csr_matrix
     n_features_in_: int
+    memory: Any
     n_jobs: int | None
 
     def predict(self, X: Any) -> np.ndarray:
@@ -186,7 +187,9 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 f"X holds images, but this {type(self).__name__} was fitted on a feature matrix "
                 f"with {self.n_features_in_} features; give such a matrix, or fit on images."
             )
-        features, skipped = extract_features(self.feature_extractor_, images, X)
+        features, skipped = extract_features(
+            self.feature_extractor_, images, X, check_memory(self.memory)
+        )
         return features, readable_rows(len(features), skipped)
 
 

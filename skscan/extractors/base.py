@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
+import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -14,20 +13,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skscan._files import allocate_array
-from skscan._progress import progress
-from skscan.exceptions import ImageReadError, SkippedImagesWarning
-from skscan.extractors.views import make_view
-from skscan.images import SkippedImage, as_collection, printable
-from skscan.images.loading import iter_batches
-from skscan.images.throughput import LoadingStatistics
+from skscan.extractors.passes import extract_together, mean_of_views, relevant_parameters
+from skscan.images import SkippedImage, as_collection
 
-__all__ = ["ImageFeatureExtractor", "tell_of_skipped"]
-
-# Larger results go to a temporary file that is mapped into memory.
-_MAX_BYTES_IN_MEMORY = 2**29
-
-_SKIPPED_SHOWN = 3
+__all__ = ["ImageFeatureExtractor"]
 
 
 class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -115,13 +104,20 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """
         return self.extract(X)[0]
 
-    def extract(self, X: Any) -> tuple[np.ndarray, list[SkippedImage]]:
+    def extract(
+        self, X: Any, *, memory: str | os.PathLike | None = None
+    ) -> tuple[np.ndarray, list[SkippedImage]]:
         """Compute the features of images and tell which images could not be read.
 
         Parameters
         ----------
         X : images
             See `transform`.
+
+        memory : path or None, default=None
+            A folder in which the features are kept, as they come: those of images that are known
+            there are read, and a call that was cut off goes on where it was. Files are known by
+            path, size and time of change, everything else by its content.
 
         Returns
         -------
@@ -143,15 +139,20 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         SkippedImagesWarning
             If images could not be read.
         """
-        return self._extract(X, _mean_of_views, ())
+        return self._extract(X, mean_of_views, memory)
 
-    def extract_views(self, X: Any) -> tuple[np.ndarray, list[SkippedImage]]:
+    def extract_views(
+        self, X: Any, *, memory: str | os.PathLike | None = None
+    ) -> tuple[np.ndarray, list[SkippedImage]]:
         """Compute the features of each view of images, which `extract` averages.
 
         Parameters
         ----------
         X : images
             See `transform`.
+
+        memory : path or None, default=None
+            See `extract`.
 
         Returns
         -------
@@ -171,51 +172,32 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         SkippedImagesWarning
             If images could not be read.
         """
-        return self._extract(X, _each_view, (self.n_views,))
+        return self._extract(X, lambda views: views, memory)
 
     def _extract(
         self,
         X: Any,
-        summary: Callable[[Iterator[np.ndarray]], np.ndarray],
-        shape_of_views: tuple[int, ...],
+        summary: Callable[[np.ndarray], np.ndarray],
+        memory: str | os.PathLike | None,
     ) -> tuple[np.ndarray, list[SkippedImage]]:
-        """Compute what `summary` makes of the features of the views of a batch."""
         self._validate_params()
         images = as_collection(X)
-        compute = self._compute()
-        shape = (len(images), *shape_of_views, self._n_features_out)
-        features = allocate_array(shape, np.float32, "features", _MAX_BYTES_IN_MEMORY)
-        skipped: list[SkippedImage] = []
-        bar = progress(
-            total=len(images), desc="Extracting features", unit="img", verbose=self.verbose
+        return extract_together(
+            self._parts(), images, lambda views: summary(self._combine(views)), memory=memory
         )
-        loading = LoadingStatistics()
-        batches = iter_batches(images, self._decoded_side, self.batch_size, self.n_jobs, loading)
-        # Closed at once in case of an error, so that no worker outlives the call.
-        with bar, contextlib.closing(batches):
-            for batch in batches:
-                if batch.skipped and self.errors == "raise":
-                    raise _as_error(batch.skipped[0])
-                skipped += batch.skipped
-                if len(batch.rows):
-                    views = (make_view(batch.pixels, view) for view in range(self.n_views))
-                    found = summary(map(compute, views))
-                    if not np.isfinite(found).all():
-                        raise ValueError(
-                            f"{type(self).__name__} gives features that are infinite or no "
-                            "numbers; its weights are damaged, or its training diverged."
-                        )
-                    features[batch.rows] = found
-                bar.set_postfix_str(f"waiting for input {loading.share_waiting:.0%}", refresh=False)
-                bar.update(batch.n_images)
-        if len(skipped) == len(images):
-            raise ImageReadError(
-                f"none of the {len(images)} images could be read. {_summary(skipped)}"
-            )
-        if skipped:
-            features[[image.index for image in skipped]] = np.nan
-            tell_of_skipped(skipped, len(images), self.errors, "their features are NaN")
-        return features, skipped
+
+    def _parts(self) -> list[ImageFeatureExtractor]:
+        """Return the extractors that see pixels; see `skscan.extractors.passes`."""
+        return [self]
+
+    def _combine(self, views: list[np.ndarray]) -> np.ndarray:
+        """Make the features of this extractor of those of its parts, view by view."""
+        return views[0]
+
+    def _what_decides_features(self) -> dict[str, Any]:
+        """Return whatever makes the features of an image different ones, beside the image."""
+        parameters, files = relevant_parameters(self)
+        return {**parameters, "files": files}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -224,52 +206,3 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         tags.input_tags.three_d_array = True
         tags.input_tags.string = True
         return tags
-
-
-def tell_of_skipped(
-    skipped: list[SkippedImage], n_images: int, errors: str, consequence: str
-) -> None:
-    """Warn of images that could not be read, or raise.
-
-    Parameters
-    ----------
-    skipped : list of SkippedImage
-        At least one.
-    n_images : int
-        How many images there are in all.
-    errors : {"skip", "raise"}
-    consequence : str
-        What becomes of them.
-
-    Raises
-    ------
-    ImageReadError
-        With ``errors="raise"``.
-    """
-    if errors == "raise":
-        raise _as_error(skipped[0])
-    warnings.warn(
-        f"{len(skipped)} of {n_images} images could not be read; {consequence}. "
-        f'{_summary(skipped)} Mend or remove them, or stop at the first with errors="raise".',
-        SkippedImagesWarning,
-        stacklevel=3,
-    )
-
-
-def _mean_of_views(features: Iterator[np.ndarray]) -> np.ndarray:
-    first, *others = features
-    return np.mean([first, *others], axis=0) if others else first
-
-
-def _each_view(features: Iterator[np.ndarray]) -> np.ndarray:
-    return np.stack(list(features), axis=1)
-
-
-def _as_error(image: SkippedImage) -> ImageReadError:
-    return ImageReadError(image.reason, printable(image.name))
-
-
-def _summary(skipped: list[SkippedImage]) -> str:
-    shown = "; ".join(str(_as_error(image)) for image in skipped[:_SKIPPED_SHOWN])
-    more = len(skipped) - _SKIPPED_SHOWN
-    return f"{shown}{f'; and {more} more' if more > 0 else ''}."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
+import os
+from collections.abc import Callable
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -13,9 +14,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skscan._progress import announce
-from skscan.exceptions import ImageReadError, SkippedImagesWarning
+from skscan.exceptions import ImageReadError
 from skscan.extractors.base import ImageFeatureExtractor
 from skscan.extractors.evidence import grouping_score, moved_views
+from skscan.extractors.passes import extract_together, mean_of_views
 from skscan.extractors.pixels import PixelFeatureExtractor
 from skscan.extractors.timm import TimmFeatureExtractor
 from skscan.extractors.views import MAX_VIEWS
@@ -195,13 +197,17 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         return self.extract(X)[0]
 
-    def extract(self, X: Any) -> tuple[np.ndarray, list[SkippedImage]]:
+    def extract(
+        self, X: Any, *, memory: str | os.PathLike | None = None
+    ) -> tuple[np.ndarray, list[SkippedImage]]:
         """Compute the features of images and tell which images could not be read.
 
         Parameters
         ----------
         X : images
             See `transform`.
+        memory : path or None, default=None
+            A folder in which features are kept; see `TimmFeatureExtractor.extract`.
 
         Returns
         -------
@@ -210,19 +216,19 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         skipped : list of SkippedImage
             The images that could not be read, by row, with the reason.
         """
-        check_is_fitted(self)
-        if self.choice_ == "both":
-            views, skipped = self.extract_views(X)
-            return views.mean(axis=1), skipped
-        return self._chosen().extract(X)
+        return self._extract(X, mean_of_views, memory)
 
-    def extract_views(self, X: Any) -> tuple[np.ndarray, list[SkippedImage]]:
+    def extract_views(
+        self, X: Any, *, memory: str | os.PathLike | None = None
+    ) -> tuple[np.ndarray, list[SkippedImage]]:
         """Compute the features of each view of images, which `extract` averages.
 
         Parameters
         ----------
         X : images
             See `transform`.
+        memory : path or None, default=None
+            See `extract`.
 
         Returns
         -------
@@ -231,17 +237,34 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         skipped : list of SkippedImage
             The images that could not be read, by row, with the reason.
         """
+        return self._extract(X, lambda views: views, memory)
+
+    def _extract(
+        self,
+        X: Any,
+        summary: Callable[[np.ndarray], np.ndarray],
+        memory: str | os.PathLike | None,
+    ) -> tuple[np.ndarray, list[SkippedImage]]:
+        parts, images = self._parts(), as_collection(X)
+        return extract_together(
+            parts, images, lambda views: summary(self._combine(views)), memory=memory
+        )
+
+    def _parts(self) -> list[ImageFeatureExtractor]:
+        """Return the extractors of what was chosen; see `skscan.extractors.passes`."""
         check_is_fitted(self)
-        images = as_collection(X)
-        views, skipped = self._chosen().extract_views(images)
+        self._validate_params()
+        parts = self._extractors(self.verbose, self.n_views)
+        return list(parts.values()) if self.choice_ == "both" else [parts[self.choice_]]
+
+    def _combine(self, views: list[np.ndarray]) -> np.ndarray:
+        """Make the features of those of the parts, view by view."""
         if self.choice_ != "both":
-            return views, skipped
-        with warnings.catch_warnings():
-            # The same images as a moment ago.
-            warnings.simplefilter("ignore", SkippedImagesWarning)
-            pixels = self._extractors(self.verbose)["pixels"].extract_views(images)[0]
-        pixels = np.repeat(pixels, self.n_views, axis=1)
-        return _side_by_side(views, pixels, self.block_weights_), skipped
+            return views[0]
+        backbone, pixels = views
+        return _side_by_side(
+            backbone, np.repeat(pixels, backbone.shape[1], axis=1), self.block_weights_
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -263,12 +286,6 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         parts = self._extractors(verbose=0)
         chosen = parts if self.choice_ == "both" else [self.choice_]
         return sum(parts[name]._n_features_out for name in chosen)
-
-    def _chosen(self) -> ImageFeatureExtractor:
-        """Extractor of the chosen features, and the network's where there are both."""
-        self._validate_params()
-        name = "pixels" if self.choice_ == "pixels" else "backbone"
-        return self._extractors(self.verbose, self.n_views)[name]
 
     def _extractors(self, verbose: int, n_views: int = 1) -> dict[str, ImageFeatureExtractor]:
         shared: dict[str, Any] = {

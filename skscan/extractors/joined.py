@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["JoinedFeatureExtractor"]
+__all__ = ["JoinedFeatureExtractor", "side_by_side"]
 
 
 class JoinedFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -62,7 +62,8 @@ class JoinedFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self : JoinedFeatureExtractor
             The fitted extractor.
         """
-        return self.fitted_with([each.fit(X) for each in self.fresh()])
+        self.extractors_ = [each.fit(X) for each in self.fresh()]
+        return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Extract the features of each extractor.
@@ -78,7 +79,9 @@ class JoinedFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             NaN in rows of images that an extractor could not read.
         """
         check_is_fitted(self, "extractors_")
-        return self.join([np.asarray(each.transform(X)) for each in self.extractors_])
+        parts = [np.asarray(each.transform(X)) for each in self.extractors_]
+        self.widths_ = tuple(int(part.shape[1]) for part in parts)
+        return side_by_side(parts)
 
     def fresh(self) -> list[Any]:
         """Return unfitted copies of the extractors.
@@ -100,17 +103,10 @@ class JoinedFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
                 )
         return [clone(each) for each in self.extractors]
 
-    def fitted_with(self, extractors: list[Any]) -> JoinedFeatureExtractor:
-        """Take over extractors that are fitted."""
-        self.extractors_ = extractors
+    def fitted_with(self, extractors: list[Any], widths: Sequence[int]) -> JoinedFeatureExtractor:
+        """Take over extractors that are fitted, and the numbers of their features."""
+        self.extractors_, self.widths_ = extractors, tuple(widths)
         return self
-
-    def join(self, parts: list[np.ndarray]) -> np.ndarray:
-        """Put matrices side by side, and note their widths; a row of NaN stays one."""
-        self.widths_ = tuple(int(part.shape[1]) for part in parts)
-        joined = np.concatenate(parts, axis=1)
-        joined[np.isnan(joined).any(axis=1)] = np.nan
-        return joined
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -121,3 +117,10 @@ class JoinedFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
     def _n_features_out(self) -> int:
         check_is_fitted(self, "widths_")
         return sum(self.widths_)
+
+
+def side_by_side(parts: list[np.ndarray]) -> np.ndarray:
+    """Put matrices of equally many rows side by side; a row of NaN stays one."""
+    joined = np.concatenate(parts, axis=1)
+    joined[np.isnan(joined).any(axis=1)] = np.nan
+    return joined

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import joblib
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -100,6 +101,9 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
     def image_size(self) -> int:  # type: ignore[override]
         """Side of the decoded images in pixels."""
         return self.network.resize or self.network.image_size
+
+    def _what_decides_features(self) -> dict[str, Any]:
+        return {"network": joblib.hash(self.network), "output": self.output, "views": self.n_views}
 
     def _compute(self) -> Callable[[np.ndarray], np.ndarray]:
         return network_features(self.network, self.output, resolve_device(self.device))

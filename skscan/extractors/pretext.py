@@ -8,6 +8,7 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import joblib
 import numpy as np
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -15,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skscan._device import resolve_device
 from skscan._threads import limit_threads
-from skscan.extractors.base import ImageFeatureExtractor, tell_of_skipped
+from skscan.extractors.base import ImageFeatureExtractor
 from skscan.extractors.network import features_function, network_features
+from skscan.extractors.skipping import tell_of_skipped
 from skscan.images import as_collection
 from skscan.networks.trained import TrainedNetwork
 
@@ -299,6 +301,10 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
     @property
     def _decoded_side(self) -> int:
         return self.network_.resize or self.network_.image_size
+
+    def _what_decides_features(self) -> dict[str, Any]:
+        check_is_fitted(self, "network_")
+        return {"network": joblib.hash(self.network_), "output": self._network_output()}
 
     def _network_output(self) -> str:
         return "projection" if self.output == "projection" else "normalized backbone"

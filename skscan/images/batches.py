@@ -6,16 +6,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from skscan.exceptions import ImageReadError
 from skscan.images.collection import ArrayImages, ImageCollection, SkippedImage
 from skscan.images.transforms import to_square
 
-__all__ = ["ImageBatch", "Plan", "in_order", "load"]
+__all__ = ["ImageBatch", "Plan", "Size", "in_order", "load"]
+
+#: Side of the squares in pixels, or several, the largest first.
+Size = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class ImageBatch:
 
     seconds_decoding : float
         CPU time that reading, decoding and resizing them took.
+
+    smaller : dict of int to ndarray
+        The same images at smaller sides, where several were asked for.
     """
 
     rows: np.ndarray
@@ -45,6 +52,11 @@ class ImageBatch:
     skipped: list[SkippedImage]
     n_images: int
     seconds_decoding: float
+    smaller: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def pixels_of(self, side: int) -> np.ndarray:
+        """Give the images at one of the sides that were asked for."""
+        return self.smaller.get(side, self.pixels)
 
 
 @dataclass(frozen=True)
@@ -121,11 +133,12 @@ def _joined(parts: list[ImageBatch]) -> ImageBatch:
         [skipped for part in parts for skipped in part.skipped],
         sum(part.n_images for part in parts),
         sum(part.seconds_decoding for part in parts),
+        {side: np.concatenate([part.smaller[side] for part in parts]) for side in parts[0].smaller},
     )
 
 
 def load(
-    images: ImageCollection, size: int, rows: range, stop: threading.Event | None = None
+    images: ImageCollection, size: Size, rows: range, stop: threading.Event | None = None
 ) -> ImageBatch:
     """Load images as squares.
 
@@ -133,8 +146,8 @@ def load(
     ----------
     images : ImageCollection
 
-    size : int
-        Side of the squares in pixels.
+    size : int or tuple of int
+        Side of the squares in pixels; see `skscan.images.loading.iter_batches`.
 
     rows : range
         Which images.
@@ -146,6 +159,8 @@ def load(
     -------
     ImageBatch
     """
+    if isinstance(size, tuple):
+        return _load_at_several_sides(images, size, rows, stop)
     started = time.thread_time()
     if isinstance(images, ArrayImages) and images.are_squares_of(size):
         pixels, readable, skipped = images.squares(rows), list(rows), []
@@ -158,6 +173,39 @@ def load(
         len(rows),
         time.thread_time() - started,
     )
+
+
+class _AtSeveralSides(ImageCollection):
+    """Images of which squares of smaller sides are made when they are read for the largest."""
+
+    def __init__(self, images: ImageCollection, smaller: tuple[int, ...]) -> None:
+        self.reading, self.names = images.reading, images.names
+        self._images = images
+        self.squares: dict[int, dict[int, np.ndarray]] = {side: {} for side in smaller}
+
+    def read(self, i: int, min_side: int | None = None) -> Image.Image:
+        image = self._images.read(i, min_side)
+        for side, squares in self.squares.items():
+            # A JPEG might be decoded at half the size or less, which gives other pixels.
+            same = min(image.size) < 2 * side
+            squares[i] = to_square(image if same else self._images.read(i, side), side)
+        return image
+
+    def fingerprint(self) -> str:
+        return self._images.fingerprint()
+
+
+def _load_at_several_sides(
+    images: ImageCollection, sides: tuple[int, ...], rows: range, stop: threading.Event | None
+) -> ImageBatch:
+    at_sides = _AtSeveralSides(images, sides[1:])
+    batch = load(at_sides, sides[0], rows, stop)
+    smaller = {}
+    for side, squares in at_sides.squares.items():
+        smaller[side] = np.empty((len(batch.rows), side, side, 3), dtype=np.uint8)
+        for place, row in enumerate(batch.rows):
+            smaller[side][place] = squares[row]
+    return replace(batch, smaller=smaller)
 
 
 def _load_each(

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 
-from skscan.images.batches import ImageBatch, Plan, in_order, load
+from skscan.images.batches import ImageBatch, Plan, Size, in_order, load
 from skscan.images.collection import FileImages, ImageCollection
 from skscan.images.throughput import LoadingStatistics, watched
 from skscan.images.worker_processes import load_with_processes
@@ -37,8 +37,8 @@ _MAX_BYTES_AHEAD = 2**28
 
 def iter_batches(
     images: ImageCollection,
-    size: int,
-    batch_size: int,
+    size: Size,
+    batch_size: Size,
     n_jobs: int | None = None,
     statistics: LoadingStatistics | None = None,
 ) -> Generator[ImageBatch, None, None]:
@@ -49,8 +49,10 @@ def iter_batches(
     images : ImageCollection
         What to load.
 
-    size : int
-        Side of the square pictures in pixels; see `skscan.images.transforms.to_square`.
+    size : int or tuple of int
+        Side of the square pictures in pixels; see `skscan.images.transforms.to_square`. Several,
+        the largest first, are made of one decoded image, wherever that gives the same pixels as
+        decoding for each of them; `ImageBatch.pixels_of` gives each.
 
     batch_size : int
         Images in a batch.
@@ -84,7 +86,7 @@ def iter_batches(
 
 
 def _batches(
-    images: ImageCollection, size: int, batch_size: int, n_jobs: int | None
+    images: ImageCollection, size: Size, batch_size: Size, n_jobs: int | None
 ) -> Generator[ImageBatch, None, None]:
     if images.reading == "user code":
         plan = Plan(len(images), batch_size, batch_size, 0)
@@ -94,7 +96,9 @@ def _batches(
     part_size = min(batch_size, max(_MIN_PART, -(-batch_size // n_workers)))
     n_workers = min(n_workers, -(-len(images) // part_size))
     n_ahead = -(-_PARTS_AHEAD * n_workers * part_size // batch_size)
-    n_ahead = max(1, min(n_ahead, _MAX_BYTES_AHEAD // (batch_size * size * size * 3)))
+    sides = size if isinstance(size, tuple) else (size,)
+    batch_bytes = 3 * batch_size * sum(side * side for side in sides)
+    n_ahead = max(1, min(n_ahead, _MAX_BYTES_AHEAD // batch_bytes))
     plan = Plan(len(images), batch_size, part_size, n_ahead)
     if _wants_processes(images, n_jobs):
         yield from load_with_processes(images, size, plan, n_workers)
@@ -131,7 +135,7 @@ def _is_worker_process() -> bool:
 
 
 def _load_with_threads(
-    images: ImageCollection, size: int, plan: Plan, n_workers: int
+    images: ImageCollection, size: Size, plan: Plan, n_workers: int
 ) -> Iterator[ImageBatch]:
     stop = threading.Event()
     executor = ThreadPoolExecutor(n_workers)

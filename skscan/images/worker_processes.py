@@ -10,7 +10,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 
 from skscan.exceptions import SkscanWarning
-from skscan.images.batches import ImageBatch, Plan, in_order, load
+from skscan.images.batches import ImageBatch, Plan, Size, in_order, load
 from skscan.images.collection import ImageCollection
 from skscan.images.names import printable
 
@@ -18,7 +18,7 @@ __all__ = ["load_with_processes"]
 
 
 def load_with_processes(
-    images: ImageCollection, size: int, plan: Plan, n_workers: int
+    images: ImageCollection, size: Size, plan: Plan, n_workers: int
 ) -> Iterator[ImageBatch]:
     """Load a collection with worker processes.
 
@@ -27,8 +27,8 @@ def load_with_processes(
     images : ImageCollection
         Sent to each process once.
 
-    size : int
-        Side of the square pictures in pixels.
+    size : int or tuple of int
+        Side of the square pictures in pixels; see `skscan.images.loading.iter_batches`.
 
     plan : Plan
 
@@ -61,7 +61,7 @@ def load_with_processes(
 class _Workers:
     """Worker processes; after the first that is killed, a single one in their place."""
 
-    def __init__(self, images: ImageCollection, size: int, n_workers: int) -> None:
+    def __init__(self, images: ImageCollection, size: Size, n_workers: int) -> None:
         self._images = images
         self._size = size
         self._start(n_workers)
@@ -115,10 +115,10 @@ class _Workers:
 
 
 # In a worker process: what it loads from, given once instead of with every batch.
-_source: tuple[ImageCollection, int] | None = None
+_source: tuple[ImageCollection, Size] | None = None
 
 
-def _start_worker(images: ImageCollection, size: int) -> None:
+def _start_worker(images: ImageCollection, size: Size) -> None:
     global _source
     _source = images, size
     # Ctrl-C is the main process's business; it ends the workers.

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch.nn.functional import normalize
 
-from skscan.extractors.base import tell_of_skipped
+from skscan.extractors.skipping import tell_of_skipped
 from skscan.images import as_collection
 from skscan.training.pixels import PixelStore, load_pixels
 

@@ -28,7 +28,7 @@ from skscan import (
     TimmFeatureExtractor,
 )
 from skscan.exceptions import ImageReadError, SkippedImagesWarning
-from skscan.extractors import base
+from skscan.extractors import passes
 from skscan.images import list_images
 
 EXTRACTORS = [
@@ -309,7 +309,7 @@ def test_wrong_parameters_are_named(extractor, wrong):
 
 def test_large_features_are_mapped_from_a_file(extractor, tmp_path, monkeypatch):
     expected = extractor.transform(PIXELS)
-    monkeypatch.setattr(base, "_MAX_BYTES_IN_MEMORY", 100)
+    monkeypatch.setattr(passes, "_MAX_BYTES_IN_MEMORY", 100)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     features = extractor.transform(PIXELS)
     assert isinstance(features, np.memmap)
@@ -321,7 +321,7 @@ def test_no_room_for_large_features(extractor, monkeypatch):
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(base, "_MAX_BYTES_IN_MEMORY", 100)
+    monkeypatch.setattr(passes, "_MAX_BYTES_IN_MEMORY", 100)
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(OSError, match=r"no room for 0\.0 GiB .* set TMPDIR"):
         extractor.transform(PIXELS)
