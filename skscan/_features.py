@@ -46,9 +46,14 @@ class FittedExtraction(NamedTuple):
 
 
 def cached_fit_transform(memory: Memory, transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
-    """Fit a transformer; return it and what it makes of X, from the cache where it knows both."""
+    """Fit a transformer; return it and what it makes of X, from the cache where it knows both.
+
+    With large X, what the cache holds is mapped into memory instead of read.
+    """
+    mapped = isinstance(memory, Memory) and X.nbytes > _MAX_BYTES_IN_MEMORY
     with tells_of_a_failing_cache(memory):
-        return memory.cache(_fit_transform)(transformer, X)
+        cache = memory.cache(_fit_transform, **({"mmap_mode": "r"} if mapped else {}))
+        return cache(transformer, X)
 
 
 def _fit_transform(transformer: Any, X: np.ndarray) -> tuple[Any, Any]:

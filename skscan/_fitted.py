@@ -11,7 +11,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted, check_memory
 
+from skscan._blocks import row_blocks
 from skscan._features import check_features, extract_features
+from skscan._files import allocate_array
 from skscan._gaps import graph_between, readable_rows, rows_of, with_gaps
 from skscan._html_repr import html_summary
 from skscan.calibration import ambiguous_rows, calibrated, fit_temperature
@@ -19,13 +21,16 @@ from skscan.exceptions import SkscanWarning
 from skscan.graph import neighbor_table
 from skscan.images import as_collection, is_feature_matrix
 from skscan.neighbors import NeighborMiner
-from skscan.prototypes import prototype_indices
+from skscan.prototypes import prototypes_of
 from skscan.scaling import MIN_FEATURES_TO_NORMALIZE
 from skscan.selection import scan_selection_loss
 
 __all__ = ["FittedHeadsMixin", "labels_of"]
 
 _SCORE_NEIGHBORS = 5
+
+# Larger arrays of probabilities go to a temporary file that is mapped into memory.
+_MAX_BYTES_IN_MEMORY = 2**30
 
 
 class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -57,7 +62,15 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         labels : ndarray of shape (n_samples,), dtype int64
             Clusters; -1 for an image that could not be read.
         """
-        return self._labels_from(self.predict_proba(X))
+        features, read = self._features(X)
+        Z = self.feature_scaler_.transform(rows_of(features, read))
+        blocks = [
+            self._labels_from(self._probabilities(Z[rows]))
+            for rows in row_blocks(len(Z), self.n_clusters_)
+        ]
+        labels = np.full(len(read), -1, dtype=np.int64)
+        labels[read] = np.concatenate(blocks) if blocks else -1
+        return labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Give the probability of each cluster for each sample.
@@ -73,7 +86,8 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_clusters), dtype float32
-            Rows sum to 1; NaN for an image that could not be read.
+            Rows sum to 1; NaN for an image that could not be read. More than 1 GiB are mapped from
+            a temporary file (in ``TMPDIR``), which goes when the array does.
         """
         features, read = self._features(X)
         Z = self.feature_scaler_.transform(rows_of(features, read))
@@ -134,8 +148,8 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _keep_predictions(self, Z: np.ndarray, read: np.ndarray) -> None:
         """Set what the best head says of the training samples."""
-        probabilities = self.heads_.predict_proba(Z, self.best_head_)
-        prototypes = prototype_indices(Z, probabilities)
+        labels, confidences = self.heads_.predict_with_confidence(Z, self.best_head_)
+        prototypes = prototypes_of(Z, labels, confidences, self.heads_.n_clusters)
         self._warn_of_empty_clusters(int((prototypes < 0).sum()))
         rows = np.flatnonzero(read)
         self.prototype_indices_ = np.where(prototypes < 0, -1, rows[prototypes])
@@ -160,8 +174,12 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _probabilities(self, Z: np.ndarray) -> np.ndarray:
         """Probabilities for scaled features, calibrated where a temperature was fitted."""
-        logits = self.heads_.logits(Z, self.best_head_)
-        return calibrated(logits, getattr(self, "temperature_", 1.0))
+        shape = (len(Z), self.heads_.n_clusters)
+        probabilities = allocate_array(shape, np.float32, "probabilities", _MAX_BYTES_IN_MEMORY)
+        for rows in row_blocks(*shape):
+            logits = self.heads_.logits(Z[rows], self.best_head_)
+            probabilities[rows] = calibrated(logits, getattr(self, "temperature_", 1.0))
+        return probabilities
 
     def _labels_from(self, probabilities: np.ndarray) -> np.ndarray:
         return labels_of(probabilities)

@@ -42,7 +42,9 @@ def with_gaps(values: np.ndarray, read: np.ndarray) -> np.ndarray:
     """Put the rows of readable samples where they belong, NaN elsewhere."""
     if read.all():
         return values
-    filled = np.full((len(read), *values.shape[1:]), np.nan, dtype=values.dtype)
+    shape = (len(read), *values.shape[1:])
+    filled = allocate_array(shape, values.dtype, "rows", _MAX_BYTES_IN_MEMORY)
+    filled[~read] = np.nan
     filled[read] = values
     return filled
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, linear_sum_assignment
 
+from skscan._blocks import row_blocks
 from skscan._subset import some_rows
 from skscan.networks.heads import Heads
 
@@ -162,9 +163,13 @@ def ambiguous_rows(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
     """
     if probabilities.shape[1] < 2:
         return np.empty(0, dtype=np.int64)
-    second, first = np.partition(probabilities, -2, axis=1)[:, -2:].T
-    rows = np.flatnonzero(second >= first / 2)
-    return rows[np.argsort(-(second[rows] / first[rows]), kind="stable")]
+    found, ratios = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=probabilities.dtype)]
+    for block in row_blocks(*probabilities.shape):
+        second, first = np.partition(probabilities[block], -2, axis=1)[:, -2:].T
+        near = np.flatnonzero(second >= first / 2)
+        found.append(near + block.start)
+        ratios.append(second[near] / first[near])
+    return np.concatenate(found)[np.argsort(-np.concatenate(ratios), kind="stable")]
 
 
 def _matched(

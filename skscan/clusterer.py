@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import warnings
 from collections.abc import Iterator
@@ -66,7 +67,9 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         How much is tried when `cluster_trainer` is None. With ``"best"``, an extractor that is
         given by its name averages four views of each image.
     memory : str or object with the joblib.Memory interface, default=None
-        Where to cache features and neighbours, keyed by the data and the parameters that matter.
+        Where to cache features and neighbours, keyed by the data and the parameters that matter;
+        with at least 2^24 samples times clusters also starts and groups of heads, so that a fit
+        that was ended goes on.
     device : str, default="auto"
         Torch device; ``"auto"`` is the accelerator when there is one. Handed to parts that
         have a `device` of ``"auto"``.
@@ -290,6 +293,8 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         with self._stage("clustering"):
             trainer = self._part("cluster_trainer", random_state)
             surroundings = self._surroundings(trainer, random_state, images)
+            if "memory" in inspect.signature(trainer.train).parameters:
+                surroundings["memory"] = memory
             if hasattr(self.feature_scaler_, "spaces_"):
                 surroundings["spaces"] = self.feature_scaler_.spaces_
             result = trainer.train(Z, graph, n_clusters, **surroundings)

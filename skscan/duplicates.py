@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
+
+from skscan._blocks import edges_in_blocks
 
 __all__ = ["duplicate_groups", "near_duplicates"]
 
@@ -53,24 +57,25 @@ def near_duplicates(graph: sparse.csr_matrix, n_by_chance: float = 1.0) -> NDArr
     >>> near_duplicates(NeighborMiner(10).fit_transform(X)).tolist()
     [[3, 50]]
     """
-    mined = graph.tocoo()
-    others = mined.row != mined.col
-    rows, columns = mined.row[others], mined.col[others]
-    distances = mined.data[others].astype(np.float64)
-    if len(rows) == 0:
-        return np.empty((0, 2), dtype=np.int64)
+    graph = graph.tocsr()
     n_samples = graph.shape[0]
-    farthest = np.zeros(n_samples)
-    np.maximum.at(farthest, rows, distances)
-    has_neighbors = np.bincount(rows, minlength=n_samples) > 0
-    equal = distances <= ROUNDING * np.median(farthest[has_neighbors])
+    farthest, counts = np.zeros(n_samples), np.zeros(n_samples, dtype=np.int64)
+    for rows, _, distances in _mined(graph):
+        np.maximum.at(farthest, rows, distances)
+        counts += np.bincount(rows, minlength=n_samples)
+    has_neighbors = counts > 0
+    if not has_neighbors.any():
+        return np.empty((0, 2), dtype=np.int64)
+    smallest = ROUNDING * np.median(farthest[has_neighbors])
 
     reach = np.where(has_neighbors, farthest, np.inf)
-    reach = np.minimum(reach[rows], reach[columns])
-    share = (n_by_chance / len(rows)) ** (1 / _dimension(rows, distances, farthest))
-    close = equal | (distances < share * reach)
-    pairs = np.sort(np.stack([rows[close], columns[close]], axis=1).astype(np.int64), axis=1)
-    return np.unique(pairs, axis=0)
+    share = (n_by_chance / counts.sum()) ** (1 / _dimension(graph, farthest))
+    found = []
+    for rows, columns, distances in _mined(graph):
+        close = distances < share * np.minimum(reach[rows], reach[columns])
+        close |= distances <= smallest
+        found.append(np.stack([rows[close], columns[close]], axis=1).astype(np.int64))
+    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
 
 
 def duplicate_groups(pairs: NDArray[np.integer]) -> list[NDArray[np.int64]]:
@@ -106,14 +111,23 @@ def duplicate_groups(pairs: NDArray[np.integer]) -> list[NDArray[np.int64]]:
     return sorted(groups, key=len, reverse=True)
 
 
-def _dimension(
-    rows: NDArray[np.integer], distances: NDArray[np.floating], farthest: NDArray[np.floating]
-) -> float:
+def _mined(
+    graph: sparse.csr_matrix,
+) -> Iterator[tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float64]]]:
+    """Give the ends of the edges between different samples, and their lengths, in blocks."""
+    for rows, columns, distances in edges_in_blocks(graph):
+        others = rows != columns
+        yield rows[others], columns[others], distances[others].astype(np.float64)
+
+
+def _dimension(graph: sparse.csr_matrix, farthest: NDArray[np.floating]) -> float:
     """Estimate the intrinsic dimension around each sample, and return the median."""
-    inner = (distances > 0) & (distances < farthest[rows])
-    if not inner.any():
+    counts, sums = np.zeros(len(farthest), dtype=np.int64), np.zeros(len(farthest))
+    for rows, _, distances in _mined(graph):
+        inner = (distances > 0) & (distances < farthest[rows])
+        logs = np.log(farthest[rows[inner]] / distances[inner])
+        counts += np.bincount(rows[inner], minlength=len(farthest))
+        sums += np.bincount(rows[inner], weights=logs, minlength=len(farthest))
+    if not counts.any():
         return np.inf  # all neighbours are equally far: none stands out
-    logs = np.log(farthest[rows[inner]] / distances[inner])
-    counts = np.bincount(rows[inner])
-    sums = np.bincount(rows[inner], weights=logs)
     return float(np.median(counts[counts > 0] / sums[counts > 0]))

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from skscan._blocks import row_blocks
+
 __all__ = ["neighbor_table", "symmetric_affinity"]
 
 
@@ -31,8 +33,12 @@ def neighbor_table(neighbors: sparse.csr_matrix) -> NDArray[np.intp]:
         return np.arange(n_samples)[:, None]
     if (counts == width).all():
         distances = neighbors.data.reshape(n_samples, width)
-        columns = np.argsort(distances, axis=1, kind="stable")
-        return np.take_along_axis(neighbors.indices.reshape(n_samples, width), columns, 1)
+        indices = neighbors.indices.reshape(n_samples, width)
+        table = np.empty_like(indices, subok=False)
+        for rows in row_blocks(n_samples, width):
+            columns = np.argsort(distances[rows], axis=1, kind="stable")
+            table[rows] = np.take_along_axis(indices[rows], columns, 1)
+        return table
     order = np.lexsort((neighbors.data, np.repeat(np.arange(n_samples), counts)))
     columns = np.arange(width)[None, :] % np.maximum(counts, 1)[:, None]
     positions = np.minimum(neighbors.indptr[:-1, None] + columns, neighbors.nnz - 1)
@@ -61,10 +67,11 @@ def symmetric_affinity(
     others = table != np.arange(n_samples)[:, None]
     if n_neighbors is not None:
         others &= np.cumsum(others, axis=1) <= n_neighbors
-    rows, columns = np.nonzero(others)
+    ends = np.concatenate([[0], np.cumsum(others.sum(axis=1))])
+    named = table[others]
     links = sparse.csr_matrix(
-        (np.ones(len(rows), dtype=np.float32), (rows, table[rows, columns])),
-        shape=(n_samples, n_samples),
+        (np.ones(len(named), dtype=np.float32), named, ends), shape=(n_samples, n_samples)
     )
+    links.sum_duplicates()
     links.data[:] = 1.0  # a neighbor that is named twice counts once
     return ((links + links.T) * np.float32(0.5)).tocsr()

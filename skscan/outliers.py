@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
+from skscan._blocks import row_blocks
 from skscan._subset import some_rows
 from skscan.graph import neighbor_table
 
@@ -177,15 +178,19 @@ def _mean_distances(
     n_neighbors: int = N_NEIGHBORS,
 ) -> NDArray[np.float64]:
     """Mean distance to the first counted rows of a table; infinite where there are none."""
-    counted = counted & (np.cumsum(counted, axis=1) <= n_neighbors)
-    total = np.zeros(len(features))
-    for column, count in zip(table.T, counted.T, strict=True):
-        if not count.any():
-            continue
-        squares = np.square(features - references[column]).sum(axis=1, dtype=np.float64)
-        total += np.where(count, np.sqrt(squares + np.square(left_out)), 0)
-    n_counted = counted.sum(axis=1)
-    return np.where(n_counted > 0, total / np.maximum(n_counted, 1), np.inf)
+    means = np.empty(len(features))
+    for rows in row_blocks(*features.shape):
+        own, left_out_squares = features[rows], np.square(left_out[rows])
+        used = counted[rows] & (np.cumsum(counted[rows], axis=1) <= n_neighbors)
+        total = np.zeros(len(own))
+        for column, use in zip(table[rows].T, used.T, strict=True):
+            if not use.any():
+                continue
+            squares = np.square(own - references[column]).sum(axis=1, dtype=np.float64)
+            total += np.where(use, np.sqrt(squares + left_out_squares), 0)
+        n_used = used.sum(axis=1)
+        means[rows] = np.where(n_used > 0, total / np.maximum(n_used, 1), np.inf)
+    return means
 
 
 def _typical(distances: NDArray[np.floating]) -> float:

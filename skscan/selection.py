@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from skscan._blocks import edges_in_blocks, row_blocks
+from skscan._subset import some_rows
 from skscan.graph import symmetric_affinity
 from skscan.networks.heads import Heads
 
@@ -44,6 +46,11 @@ CLEAR_MODULARITY = 0.002
 
 DISTANCE_ENTRIES = 2**22
 """Differences of coordinates that are held at once."""
+
+LOSS_ENTRIES = 2**25
+"""With more probabilities than this the SCAN loss of heads is taken over some samples only."""
+
+LOSS_SAMPLES = 50_000
 
 SELECTION_NEIGHBORS = 6
 """Entries of the neighbor table (self and five more) that the SCAN loss of a head is taken over."""
@@ -105,8 +112,10 @@ def modularity(
     total = degrees.sum(dtype=np.float64)
     if total == 0:
         return 0.0
-    rows = np.repeat(np.arange(affinity.shape[0]), np.diff(affinity.indptr))
-    inside = affinity.data[labels[rows] == labels[affinity.indices]].sum(dtype=np.float64)
+    inside = sum(
+        weights[labels[rows] == labels[columns]].sum(dtype=np.float64)
+        for rows, columns, weights in edges_in_blocks(affinity)
+    )
     volumes = np.bincount(labels, weights=degrees)
     return float(inside / total - resolution * ((volumes / total) ** 2).sum())
 
@@ -125,18 +134,19 @@ def silhouette_to_centers(labels: NDArray[np.integer], features: NDArray) -> flo
         (np.ones(len(labels), dtype=features.dtype), (labels, np.arange(len(labels))))
     )
     centers = np.asarray(members @ features) / np.bincount(labels)[:, None]
-    squares = (
-        np.einsum("ij,ij->i", features, features)[:, None]
-        - 2 * features @ centers.T
-        + np.einsum("ij,ij->i", centers, centers)
-    )
-    distances = np.sqrt(np.maximum(squares, 0))
-    rows = np.arange(len(labels))
-    own = distances[rows, labels]
-    distances[rows, labels] = np.inf
-    other = distances.min(axis=1)
-    larger = np.maximum(np.maximum(own, other), np.finfo(distances.dtype).tiny)
-    return float(((other - own) / larger).mean())
+    lengths = np.einsum("ij,ij->i", centers, centers)
+    silhouettes = np.empty(len(labels), dtype=centers.dtype)
+    for block in row_blocks(len(labels), len(centers)):
+        part, own_centers = features[block], labels[block]
+        squares = np.einsum("ij,ij->i", part, part)[:, None] - 2 * part @ centers.T + lengths
+        distances = np.sqrt(np.maximum(squares, 0))
+        rows = np.arange(len(part))
+        own = distances[rows, own_centers]
+        distances[rows, own_centers] = np.inf
+        other = distances.min(axis=1)
+        larger = np.maximum(np.maximum(own, other), np.finfo(distances.dtype).tiny)
+        silhouettes[block] = (other - own) / larger
+    return float(silhouettes.mean())
 
 
 def neighbor_information(
@@ -149,9 +159,10 @@ def neighbor_information(
     entropy. The share that is taken off weakens this.
     """
     n_clusters = int(labels.max()) + 1
-    rows = np.repeat(np.arange(affinity.shape[0]), np.diff(affinity.indptr))
-    pairs = labels[rows].astype(np.int64) * n_clusters + labels[affinity.indices]
-    joint = np.bincount(pairs, weights=affinity.data, minlength=n_clusters**2)
+    joint = np.zeros(n_clusters**2)
+    for rows, columns, weights in edges_in_blocks(affinity):
+        pairs = labels[rows].astype(np.int64) * n_clusters + labels[columns]
+        joint += np.bincount(pairs, weights=weights, minlength=n_clusters**2)
     joint = joint.reshape(n_clusters, n_clusters) / max(joint.sum(), np.finfo(float).tiny)
     marginal = joint.sum(axis=1)
     present = joint > 0
@@ -194,12 +205,13 @@ def boundary_sparseness(
     1 less the mean density rank of the ends of the edges between clusters, weighted by their
     affinity: near 1 when boundaries run where samples are few, and 1 without such edges.
     """
-    rows = np.repeat(np.arange(affinity.shape[0]), np.diff(affinity.indptr))
-    cut = labels[rows] != labels[affinity.indices]
-    weights = affinity.data[cut].astype(np.float64)
-    if not len(weights):
-        return 1.0
-    return 1.0 - float(weights @ density_ranks[rows[cut]] / weights.sum())
+    ranked, total = 0.0, 0.0
+    for rows, columns, affinities in edges_in_blocks(affinity):
+        cut = labels[rows] != labels[columns]
+        weights = affinities[cut].astype(np.float64)
+        ranked += weights @ density_ranks[rows[cut]]
+        total += weights.sum()
+    return 1.0 - float(ranked / total) if total else 1.0
 
 
 def size_evenness(labels: NDArray[np.integer], n_clusters: int) -> float:
@@ -213,14 +225,46 @@ def size_evenness(labels: NDArray[np.integer], n_clusters: int) -> float:
 def scan_terms_of_heads(
     heads: Heads, features: NDArray[np.float32], table: NDArray[np.integer]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return consistency and entropy of each head, over each sample, itself and five neighbors."""
+    """Return consistency and entropy of each head, over each sample, itself and five neighbors.
+
+    With more than 2^25 probabilities, they are taken over 50,000 samples and their neighbors, which
+    are the same for all heads.
+    """
     near = table[:, :SELECTION_NEIGHBORS]
-    terms = [
-        scan_selection_loss(heads.predict_proba(features, head), near) for head in range(len(heads))
-    ]
+    if len(features) * heads.n_clusters <= LOSS_ENTRIES:
+        terms = [
+            scan_selection_loss(heads.predict_proba(features, head), near)
+            for head in range(len(heads))
+        ]
+    else:
+        rows = some_rows(len(features), LOSS_SAMPLES)
+        terms = [
+            _terms_of_samples(heads.select(head), features, near, rows)
+            for head in range(len(heads))
+        ]
     return np.array([term.consistency for term in terms]), np.array(
         [term.entropy for term in terms]
     )
+
+
+def _terms_of_samples(
+    head: Heads,
+    features: NDArray[np.float32],
+    near: NDArray[np.integer],
+    rows: NDArray[np.integer],
+) -> ScanLossValues:
+    """SCAN loss of a head over some samples and their neighbors, block by block."""
+    log_agreement, total = 0.0, np.zeros(head.n_clusters)
+    for block in row_blocks(len(rows), head.n_clusters * (near.shape[1] + 1)):
+        own = head.predict_proba(features[rows[block]])
+        total += own.sum(axis=0, dtype=np.float64)
+        for column in near[rows[block]].T:
+            agreement = np.einsum("ic,ic->i", own, head.predict_proba(features[column]))
+            logs = np.log(np.maximum(agreement, np.finfo(agreement.dtype).tiny))
+            log_agreement += logs.sum(dtype=np.float64)
+    consistency = -log_agreement / (len(rows) * near.shape[1])
+    entropy = _entropy(np.maximum(total / len(rows), 1e-8))
+    return ScanLossValues(entropy, consistency, consistency - entropy)
 
 
 def criteria_of_heads(

@@ -9,6 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from skscan._blocks import row_blocks
+
 __all__ = ["Heads", "LinearHeads"]
 
 
@@ -55,7 +57,22 @@ class Heads(ABC):
 
     def predict(self, features: NDArray, head: int = 0) -> NDArray[np.intp]:
         """Return the most probable cluster of each sample, shape (n_samples,)."""
-        return self.logits(features, head).argmax(axis=1)
+        labels = np.empty(len(features), dtype=np.intp)
+        for rows in row_blocks(len(features), self.n_clusters):
+            labels[rows] = self.logits(features[rows], head).argmax(axis=1)
+        return labels
+
+    def predict_with_confidence(
+        self, features: NDArray, head: int = 0
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Return the most probable cluster of each sample, and its probability."""
+        labels = np.empty(len(features), dtype=np.intp)
+        confidences = np.empty(len(features), dtype=np.float32)
+        for rows in row_blocks(len(features), self.n_clusters):
+            probabilities = self.predict_proba(features[rows], head)
+            labels[rows] = probabilities.argmax(axis=1)
+            confidences[rows] = probabilities.max(axis=1)
+        return labels, confidences
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,9 @@ class ClusterTrainer(BaseEstimator):
         (``"smoother-k-means"``) and ``"random"``. ``"auto"`` is all of these up to 200 clusters but
         the last three, and with more clusters, for which cuts and merges would take too long,
         ``("smooth-k-means", "k-means", "smoother-k-means")``; k-means is then run once, for 30
-        steps, on at most 256 samples for each cluster. In the network ``("random",)`` is the
-        paper's start: heads with random weights. Other objectives than SCAN's start from partitions
-        only if their `start` says so.
+        steps, on at most 256 samples for each cluster.
+        In the network ``("random",)`` is the paper's start: heads with random weights. Other
+        objectives than SCAN's start from partitions only if their `start` says so.
     class_prior : {"auto", "uniform", "estimate"} or array-like of shape (n_clusters,), \
             default="auto"
         SCAN only. How large clusters are expected to be. ``"uniform"`` is the paper's entropy term,
@@ -191,6 +191,7 @@ class ClusterTrainer(BaseEstimator):
         extractor: Any = None,
         validation_images: Any = None,
         spaces: Sequence[int] | None = None,
+        memory: Any = None,
     ) -> ClusterTrainingResult:
         """Train on features and their neighbor graph, and for a network on the images.
 
@@ -220,6 +221,10 @@ class ClusterTrainer(BaseEstimator):
         spaces : sequence of int or None, default=None
             Widths of the feature spaces that stand side by side in the columns of `features`; None
             is one space.
+        memory : object with the joblib.Memory interface, or None, default=None
+            Where the steps of a long training are kept: with at least 2^24 samples times clusters,
+            the starts, every group of heads on frozen features, and what they are chosen by. A
+            training that was ended goes on from there when it is called with the same arguments.
 
         Returns
         -------
@@ -236,7 +241,7 @@ class ClusterTrainer(BaseEstimator):
         arguments = (features, neighbors, n_clusters)
         if self.scope == "heads":
             with limit_threads(suitable_n_jobs(n_jobs, features)):
-                return train_heads(self, *arguments, random_state, device, verbose, spaces)
+                return train_heads(self, *arguments, random_state, device, verbose, spaces, memory)
         from skscan.training.network_clustering import train_network
 
         given = (images, extractor, validation_images)

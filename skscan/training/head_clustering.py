@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from skscan._blocks import row_blocks
+from skscan._files import allocate_array
 from skscan._progress import progress
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
@@ -18,6 +21,7 @@ from skscan.spaces import check_widths
 from skscan.training.head_problem import FittedHeads, HeadProblem
 from skscan.training.results import ClusterTrainingResult
 from skscan.training.starts import Start, StartMaker, auto_starts
+from skscan.training.steps import KeptSteps
 
 if TYPE_CHECKING:
     from skscan.training.clustering import ClusterTrainer
@@ -49,6 +53,10 @@ SAMPLES_PER_CLUSTER = 20
 
 MAX_BATCH_ENTRIES = 2**23
 """Heads are trained together as long as their probabilities for a batch stay below this."""
+
+
+# Larger copies of the features go to a temporary file that is mapped into memory.
+_MAX_BYTES_IN_MEMORY = 2**28
 
 
 class Prior(NamedTuple):
@@ -86,6 +94,7 @@ def train_heads(
     device: str,
     verbose: int,
     spaces: Sequence[int] | None = None,
+    memory: Any = None,
 ) -> ClusterTrainingResult:
     """Train heads on frozen features and pick one.
 
@@ -102,6 +111,8 @@ def train_heads(
     verbose : int
     spaces : sequence of int or None, default=None
         Widths of the feature spaces that stand side by side in the columns; None is one space.
+    memory : object with the joblib.Memory interface, or None, default=None
+        Where the steps of a long training are kept.
 
     Returns
     -------
@@ -116,13 +127,15 @@ def train_heads(
     _check_unused(trainer, objective)
     n_features = features.shape[1]
     widths = check_widths("spaces", spaces or [n_features], n_features)
-    scale = float(np.sqrt(np.mean(np.square(features), dtype=np.float64))) or 1.0
-    scaled = (features / np.float32(scale)).astype(np.float32, copy=False)
+    scale, scaled = _scaled(features)
     table = neighbor_table(neighbors)
     maker = StartMaker(scaled, symmetric_affinity(table), n_clusters, random_state)
-    problem = HeadProblem(scaled, table, n_clusters, widths, maker, random_state, device, verbose)
+    steps = KeptSteps.of(memory, scaled, n_clusters, table, trainer.get_params(), device)
+    problem = HeadProblem(
+        scaled, table, n_clusters, widths, maker, random_state, device, verbose, steps
+    )
     heads, plan, history, n_epochs = objective.fit(trainer, problem)
-    criteria = criteria_of_heads(heads, scaled, table)
+    criteria = steps.run("criteria", heads, lambda: criteria_of_heads(heads, scaled, table))
     if trainer.selection == "scan_loss":
         best = int(np.argmin(criteria["consistency"] - criteria["entropy"]))
     else:
@@ -130,6 +143,17 @@ def train_heads(
         best = head_with_best_evidence(criteria, priors, n_clusters, trainer.entropy_weight)
     report = _report(criteria, plan, best)
     return ClusterTrainingResult(heads.for_scale(scale), best, history, n_epochs, report=report)
+
+
+def _scaled(features: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    """Return the root mean square of the features, and these divided by it."""
+    blocks = list(row_blocks(*features.shape))
+    squares = sum(np.sum(np.square(features[rows]), dtype=np.float64) for rows in blocks)
+    scale = float(np.sqrt(squares / features.size)) or 1.0
+    scaled = allocate_array(features.shape, np.float32, "features", _MAX_BYTES_IN_MEMORY)
+    for rows in blocks:
+        scaled[rows] = features[rows] / np.float32(scale)
+    return scale, scaled
 
 
 def _check_unused(trainer: ClusterTrainer, objective: Any) -> None:
@@ -175,17 +199,7 @@ def fit_linear_scan_heads(trainer: ClusterTrainer, problem: HeadProblem) -> Fitt
     """
     plan = plan_of_heads(trainer)
     starts = make_starts(trainer, problem, plan)
-    heads, history, n_epochs = _fit(
-        trainer,
-        problem.features,
-        problem.table,
-        problem.n_clusters,
-        starts,
-        plan,
-        problem.random_state,
-        problem.device,
-        problem.verbose,
-    )
+    heads, history, n_epochs = _fit(trainer, problem, starts, plan)
     return FittedHeads(heads, plan, history, n_epochs)
 
 
@@ -194,7 +208,14 @@ def make_starts(
 ) -> list[Start]:
     """Compute the start of each head; heads that differ in their prior only share one."""
     n_priors = len(prior_names(trainer))
-    starts = problem.maker.make([kind for kind, _ in plan[::n_priors]])
+    kinds = [kind for kind, _ in plan[::n_priors]]
+    random_state = problem.random_state
+
+    def make() -> tuple[list[Start], dict[str, Any]]:
+        return problem.maker.make(kinds), random_state.get_state(legacy=False)
+
+    starts, state = problem.steps.run("starts", random_state.get_state(legacy=False), make)
+    random_state.set_state(state)
     return [starts[head // n_priors] for head in range(trainer.n_heads)]
 
 
@@ -252,25 +273,21 @@ def _schedule(
 
 def _fit(
     trainer: ClusterTrainer,
-    features: NDArray[np.float32],
-    table: NDArray[np.integer],
-    n_clusters: int,
+    problem: HeadProblem,
     starts: list[Start],
     plan: list[tuple[str, str]],
-    random_state: np.random.RandomState,
-    device: str,
-    verbose: int,
 ) -> tuple[LinearHeads, list[dict[str, Any]], int]:
     import torch
 
     from skscan.training.batched_heads import BatchedHeads, center_heads
 
+    features, n_clusters, device = problem.features, problem.n_clusters, problem.device
     learning_rate = trainer.learning_rate
     if isinstance(learning_rate, str):
         learning_rate = AUTO_LEARNING_RATE
-    generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
+    generator = torch.Generator().manual_seed(int(problem.random_state.randint(2**31 - 1)))
     inputs = torch.as_tensor(features, device=device)
-    neighbors = torch.as_tensor(np.asarray(table, dtype=np.int64), device=device)
+    neighbors = torch.as_tensor(np.asarray(problem.table, dtype=np.int64), device=device)
     label_schedule = _schedule(trainer, len(features), n_clusters, LABEL_FITTING_STEPS)
     entries_per_head = 2 * min(label_schedule["batch_size"], len(features)) * n_clusters
     affordable = AUTO_STEPS * AUTO_STEP_ENTRIES // (entries_per_head * trainer.n_heads)
@@ -284,10 +301,10 @@ def _fit(
         range(first, min(first + group_size, trainer.n_heads))
         for first in range(0, trainer.n_heads, group_size)
     ]
-    fitted, history = [], []
     n_passes = len(groups) * schedule["n_epochs"]
-    with progress(total=n_passes, desc="clustering", unit="pass", verbose=verbose) as bar:
-        for group in groups:
+    with progress(total=n_passes, desc="clustering", unit="pass", verbose=problem.verbose) as bar:
+
+        def fit_group(group: range) -> tuple[LinearHeads, list[dict[str, Any]], NDArray]:
             labels = np.stack([starts[head].labels for head in group], axis=1)
             names = [plan[head][1] for head in group]
             weight, prior, rate = priors_of_heads(trainer, labels, names, n_clusters)
@@ -309,10 +326,19 @@ def _fit(
                 generator=generator,
                 **schedule,
             )
+            entries = []
             for epoch, losses in enumerate(passes):
-                history += _history_entries(epoch, group, plan, losses)
+                entries += _history_entries(epoch, group, plan, losses)
                 bar.update()
-            fitted.append(batched.to_numpy())
+            return batched.to_numpy(), entries, generator.get_state().numpy()
+
+        fitted, history = [], []
+        for group in groups:
+            name, state = f"heads from {group.start}", generator.get_state().numpy()
+            heads, entries, state = problem.steps.run(name, state, partial(fit_group, group))
+            generator.set_state(torch.from_numpy(state))
+            fitted.append(heads)
+            history += entries
     heads = LinearHeads(
         np.concatenate([part.weights for part in fitted]),
         np.concatenate([part.biases for part in fitted]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skscan.networks.heads import Heads
 from skscan.training.starts import StartMaker
+from skscan.training.steps import KeptSteps
 
 __all__ = ["FittedHeads", "HeadProblem"]
 
@@ -33,6 +34,8 @@ class HeadProblem:
     random_state : RandomState
     device : str
     verbose : int
+    steps : KeptSteps
+        Keeps what takes long.
     """
 
     features: NDArray[np.float32]
@@ -43,6 +46,7 @@ class HeadProblem:
     random_state: np.random.RandomState
     device: str = "cpu"
     verbose: int = 0
+    steps: KeptSteps = field(default_factory=KeptSteps)
 
 
 class FittedHeads(NamedTuple):

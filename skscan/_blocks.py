@@ -1,0 +1,36 @@
+"""Blocks of rows, so that what is made of each stays within a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+__all__ = ["MAX_ENTRIES", "edges_in_blocks", "row_blocks"]
+
+MAX_ENTRIES = 2**24
+"""Values that are held at once: 64 MiB of float32. Small sets are one block."""
+
+MAX_EDGES = 2**22
+
+
+def row_blocks(n_rows: int, n_columns: int, max_entries: int = MAX_ENTRIES) -> Iterator[slice]:
+    """Cut rows into blocks of at most `max_entries` values, of one row at least."""
+    step = max(max_entries // max(n_columns, 1), 1)
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def edges_in_blocks(
+    graph: sparse.csr_matrix,
+) -> Iterator[tuple[NDArray[np.integer], NDArray[np.integer], NDArray]]:
+    """Give rows, columns and values of the stored entries of a graph, block by block."""
+    n_rows = graph.shape[0]
+    width = -(-graph.nnz // max(n_rows, 1))
+    for block in row_blocks(n_rows, width, MAX_EDGES):
+        ends = graph.indptr[block.start : block.stop + 1]
+        rows = np.repeat(np.arange(block.start, block.stop), np.diff(ends))
+        entries = slice(int(ends[0]), int(ends[-1]))
+        yield rows, graph.indices[entries], graph.data[entries]
