@@ -343,7 +343,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         extractor.set_params(
             device=self.device, n_jobs=self.n_jobs, n_views=n_views, verbose=self.verbose
         )
-        self.feature_extractor_ = extractor
+        self.feature_extractor_ = extractor.fit(images)  # which chooses its engine
         self.feature_scaler_ = FunctionTransformer()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SkippedImagesWarning)  # said at the first extraction

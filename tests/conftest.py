@@ -1,6 +1,7 @@
 """Fixtures that all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,14 @@ from image_factory import write_pictures
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile("skscan", deadline=None)
 settings.load_profile("skscan")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of these tests, so that nothing depends on earlier runs, or is left."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKSCAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -4,18 +4,13 @@ The folder belongs to the user alone (cached results are Python pickles): result
 are passed around, hold none.
 """
 
-import os
 import time
-from pathlib import Path
+
+from skscan._cache_folder import cache_folder
+
+__all__ = ["cache_folder", "has_features_since", "now", "prune_cache"]
 
 _SIZE_LIMIT = "4G"
-
-
-def cache_folder() -> Path:
-    """Return the folder: SKSCAN_CACHE, or ``skscan`` in the user's cache folder."""
-    if os.environ.get("SKSCAN_CACHE"):
-        return Path(os.environ["SKSCAN_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skscan"
 
 
 def has_features_since(started: float) -> bool:

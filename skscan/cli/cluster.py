@@ -94,6 +94,8 @@ def cluster(
     errors: options.Errors = options.OnUnreadable.SKIP,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
+    engine: options.EngineOption = options.Engine.AUTO,
+    precision: options.PrecisionOption = options.Precision.FLOAT32,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Make report.html, to look at the classes.")
     ] = True,
@@ -132,6 +134,8 @@ def cluster(
                     errors=errors.value,
                     jobs=jobs,
                     device=device,
+                    engine=engine.value,
+                    precision=precision.value,
                     verbose=int(not quiet),
                 ),
                 memory=str(cache_folder()),

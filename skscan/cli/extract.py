@@ -41,6 +41,8 @@ def extract(
     errors: options.Errors = options.OnUnreadable.SKIP,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
+    engine: options.EngineOption = options.Engine.AUTO,
+    precision: options.PrecisionOption = options.Precision.FLOAT32,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -64,6 +66,8 @@ def extract(
         errors=errors.value,
         jobs=jobs,
         device=device,
+        engine=engine.value,
+        precision=precision.value,
         verbose=int(not quiet),
     )
     from skscan.images import as_collection

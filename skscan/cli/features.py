@@ -19,6 +19,8 @@ def extractor_from_options(
     errors: str,
     jobs: int | None,
     device: str,
+    engine: str = "auto",
+    precision: str = "float32",
     verbose: int,
 ) -> Any:
     """Return the feature extractor that the options ask for.
@@ -35,12 +37,20 @@ def extractor_from_options(
     others = weights is not None or image_size != DEFAULT_IMAGE_SIZE or views > 1
     if backbone == PIXELS and others:
         raise WrongUse(f"--backbone {PIXELS} takes no --weights, no --image-size and no --views")
+    if backbone == PIXELS and (engine != "auto" or precision != "float32"):
+        raise WrongUse(f"--backbone {PIXELS} has no network: it takes no --engine, no --precision")
+    if engine != "auto":
+        from skscan.engines.choice import how_to_install, is_installed
+
+        if not is_installed(engine):
+            raise WrongUse(f"--engine {engine} is not installed. {how_to_install(engine)}")
     shared: dict[str, Any] = {"errors": errors, "n_jobs": jobs, "verbose": verbose}
     if backbone == PIXELS:
         from skscan.extractors.pixels import PixelFeatureExtractor
 
         return PixelFeatureExtractor(**shared)
     shared |= {"image_size": image_size, "n_views": views, "device": device}
+    shared |= {"engine": engine, "precision": precision}
     if backbone == DEFAULT and weights is None:
         from skscan.extractors.default import DefaultFeatureExtractor
 

@@ -23,6 +23,23 @@ class Effort(StrEnum):
     BEST = "best"
 
 
+class Engine(StrEnum):
+    """What runs the backbone."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    COMPILE = "compile"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+
+
+class Precision(StrEnum):
+    """Numbers that the backbone computes with."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class OnUnreadable(StrEnum):
     """What to do about an image that cannot be read."""
 
@@ -135,6 +152,21 @@ Jobs = Annotated[
 ]
 Device = Annotated[
     str, typer.Option("--device", metavar="NAME", help="'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.")
+]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        help="What runs the backbone. 'auto' is ONNX Runtime on a CPU, torch on other devices.",
+    ),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        help="Numbers of the backbone. bfloat16 is faster on CPUs that have it, with openvino "
+        "above all, and changes the features a little.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead.")]
 Quiet = Annotated[

@@ -59,6 +59,7 @@ def predict(
     as_json: options.Json = False,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
+    engine: options.EngineOption = options.Engine.AUTO,
     quiet: options.Quiet = False,
 ) -> None:
     """Sort new images into the clusters of an earlier run.
@@ -75,7 +76,8 @@ def predict(
     started = time.perf_counter()
     paths = find_images(folder, results=out)
     clusterer = _load_any(out)
-    _use_settings(clusterer, n_jobs=jobs, device=device, verbose=int(not quiet))
+    settings = {"n_jobs": jobs, "device": device, "engine": engine.value}
+    _use_settings(clusterer, **settings, verbose=int(not quiet))
     loaded = time.perf_counter()
     with only_results_on_stdout():
         rows, skipped = _predict(clusterer, paths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skscan.exceptions import ExportError
 
@@ -88,7 +88,7 @@ def export_onnx(
     device = next(module.parameters(), torch.empty(0)).device
     wrapped = _make_pixel_module(module, image_size, mean, std, side).eval().to(device)
     pixels = torch.zeros(_TRACED_IMAGES, side, side, 3, dtype=torch.uint8, device=device)
-    file = io.BytesIO()
+    file: Any = io.BytesIO()  # torch declares paths only
     try:
         with warnings.catch_warnings(), torch.no_grad():
             # Of branches and sizes that are fixed by tracing, as they are meant to be here, and of

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
 import os
 import urllib.error
 import urllib.request
+from importlib import metadata
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
+from skscan.engines.base import FrozenNetwork, NetworkSource
 from skscan.exceptions import ModelFileError, ModelUnavailableError
 from skscan.extractors.weights import read_state_dict
 from skscan.networks.state_dicts import load_in_order, load_strictly
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from skscan.networks.trained import TrainedNetwork
 
-__all__ = ["EMBEDDED_BACKBONE", "Backbone", "load_backbone"]
+__all__ = ["EMBEDDED_BACKBONE", "Backbone", "TimmSource", "load_backbone"]
 
 EMBEDDED_BACKBONE = "efficientnet_lite0"
 
@@ -35,40 +36,8 @@ _LOCATIONS = ("hf_hub:", "hf-hub:", "local-dir:")
 _HUB_TIMEOUT = 5  # seconds
 
 
-class Backbone:
-    """A frozen network without its classifier, in evaluation mode on its device.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Gives (b, n_features) for (b, 3, size, size); moved and changed in place.
-
-    mean, std : sequence of 3 floats
-        The normalisation that the network was trained with, for pixels in 0..1.
-
-    image_size : int
-        Side of the pictures.
-
-    device : str
-        A torch device.
-
-    Attributes
-    ----------
-    n_features : int
-        The number of features.
-    """
-
-    def __init__(
-        self, network: torch.nn.Module, mean: Any, std: Any, image_size: int, device: str
-    ) -> None:
-        import torch
-
-        self._network = network.eval().to(device).to(memory_format=torch.channels_last)
-        self._device = device
-        self._image_size = image_size
-        self._mean = 255 * torch.tensor(mean, device=device).view(1, 3, 1, 1)
-        self._std = 255 * torch.tensor(std, device=device).view(1, 3, 1, 1)
-        self.n_features = self(np.zeros((1, image_size, image_size, 3), np.uint8)).shape[1]
+class Backbone(FrozenNetwork):
+    """A frozen network of timm without its classifier, in evaluation mode on its device."""
 
     def to_trained(self, model_name: str) -> TrainedNetwork:
         """Return architecture and weights as plain data, so that they can be trained further.
@@ -91,32 +60,47 @@ class Backbone:
                 "again; give a name of timm, and weights=path for weights of your own."
             )
         name = _EMBEDDED_ARCHITECTURE if model_name == EMBEDDED_BACKBONE else model_name
-        return TrainedNetwork.from_modules(
-            name, self._image_size, self._colors(self._mean), self._colors(self._std), self._network
-        )
+        mean, std = (cast(tuple[float, float, float], each) for each in (self.mean, self.std))
+        return TrainedNetwork.from_modules(name, self.image_size, mean, std, self.module)
 
-    @staticmethod
-    def _colors(values: torch.Tensor) -> tuple[float, float, float]:
-        red, green, blue = (values.flatten() / 255).tolist()
-        return red, green, blue
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Compute features.
+class TimmSource(NetworkSource):
+    """A backbone as `load_backbone` gives it, which can be told apart without torch.
 
-        Parameters
-        ----------
-        pixels : ndarray of shape (b, size, size, 3), dtype uint8
+    Parameters
+    ----------
+    model_name, weights, image_size
+        See `load_backbone`.
+    """
 
-        Returns
-        -------
-        ndarray of shape (b, n_features), dtype float32
+    def __init__(self, model_name: str, weights: str | os.PathLike | None, image_size: int) -> None:
+        self._model_name = model_name
+        self._weights = weights
+        self._image_size = image_size
+
+    @property
+    def description(self) -> str:
+        """What the network is called in messages."""
+        return f"model_name={self._model_name!r}"
+
+    def identity(self) -> str:
+        """Hash what the features depend on.
+
+        Of weights that belong to a name of timm, this is the name and timm's version, for where
+        they are is known to timm alone, which imports torch.
         """
-        import torch
+        if self._weights is not None:
+            weights = _hash_of_file(os.path.abspath(self._weights))
+        elif self._model_name == EMBEDDED_BACKBONE:
+            weights = _hash_of_file(_embedded_weights())
+        else:
+            weights = _files_of(self._model_name)
+        fields = (self._model_name, weights, self._image_size, metadata.version("timm"))
+        return hashlib.sha256(repr(fields).encode()).hexdigest()[:32]
 
-        with torch.inference_mode():
-            # Moved as bytes, a quarter of the floats; the permutation is already channels-last.
-            batch = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).float()
-            return self._network((batch - self._mean) / self._std).float().cpu().numpy()
+    def load(self, device: str) -> Backbone:
+        """Build the network; see `load_backbone`."""
+        return load_backbone(self._model_name, self._weights, self._image_size, device)
 
 
 def load_backbone(
@@ -183,7 +167,7 @@ def _load_backbone(
         else:
             network = _from_hub(timm, timm_name, size)
         settings: Any = network.pretrained_cfg
-        return Backbone(network, settings["mean"], settings["std"], image_size, device)
+        return _tried(network, settings["mean"], settings["std"], image_size, device)
     except (ModelFileError, ModelUnavailableError):
         raise
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -191,6 +175,42 @@ def _load_backbone(
         raise ValueError(
             f"model_name={model_name!r} does not work with image_size={image_size}: {reason[0]}"
         ) from error
+
+
+def _tried(network: torch.nn.Module, mean: Any, std: Any, image_size: int, device: str) -> Backbone:
+    """Put a network on its device, and see that it takes pictures of that size."""
+    import torch
+
+    network.eval().to(device).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, image_size, image_size, device=device))
+    return Backbone(network, image_size, tuple(mean), tuple(std), image_size)
+
+
+def _hash_of_file(path: str) -> str:
+    """Hash a file's content; one that is missing is told of when it is loaded."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "missing"
+    return _hash_of_content(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _hash_of_content(path: str, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files_of(model_name: str) -> str:
+    """Tell apart what a folder holds that is given by ``local-dir:``."""
+    if not model_name.startswith("local-dir:"):
+        return "timm"
+    try:
+        files = sorted(os.scandir(model_name.removeprefix("local-dir:")), key=lambda f: f.name)
+        return repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files])
+    except OSError:
+        return "missing"
 
 
 def _import_timm() -> ModuleType:

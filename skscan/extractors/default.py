@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skscan._progress import announce
 from skscan.exceptions import ImageReadError
+from skscan.extractors._running import ENGINE_CONSTRAINTS, forget_engine
 from skscan.extractors.base import ImageFeatureExtractor
 from skscan.extractors.evidence import grouping_score, moved_views
 from skscan.extractors.passes import extract_together, mean_of_views
@@ -70,6 +71,8 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         the first.
     device : str, default="auto"
         Torch device of the network.
+    engine, precision : str, default="auto", "float32"
+        What runs the network, and in which numbers; see `TimmFeatureExtractor`.
     n_jobs : int or None, default=None
         Workers that decode images; see `TimmFeatureExtractor`.
     verbose : int, default=0
@@ -86,6 +89,10 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     block_weights_ : tuple of 2 floats
         What the features of the network and the pixels of an image, each of unit length, are
         multiplied with when both are used: the inverses of their standard deviations.
+
+    engine_, precision_ : str
+        What runs the network, as in `TimmFeatureExtractor`; there is neither where the features are
+        pixels.
 
     See Also
     --------
@@ -116,7 +123,7 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         "n_views": [Interval(Integral, 1, MAX_VIEWS, closed="both")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "errors": [StrOptions({"skip", "raise"})],
-        "device": [str],
+        **ENGINE_CONSTRAINTS,
         "n_jobs": [None, Integral],
         "verbose": ["verbose"],
     }
@@ -129,6 +136,8 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         batch_size: int = 32,
         errors: str = "skip",
         device: str = "auto",
+        engine: str = "auto",
+        precision: str = "float32",
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -137,6 +146,8 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.batch_size = batch_size
         self.errors = errors
         self.device = device
+        self.engine = engine
+        self.precision = precision
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -164,9 +175,13 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         images = as_collection(X)
         self.evidence_: dict[str, float] = {}
         self.block_weights_ = (1.0, 1.0)
+        forget_engine(self)
         self.choice_, self.reason_ = "backbone", self._reason_not_to_compare(images)
         if not self.reason_:
             self._compare(images)
+        if self.choice_ != "pixels":
+            network = self._extractors(verbose=0)["backbone"].fit(images)
+            self.engine_, self.precision_ = network.engine_, network.precision_
         announce(f"features: {self.choice_} ({self.reason_})", self.verbose)
         return self
 
@@ -293,16 +308,18 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             "n_jobs": self.n_jobs,
             "verbose": verbose,
         }
-        return {
-            "backbone": TimmFeatureExtractor(
-                image_size=self.image_size,
-                n_views=n_views,
-                batch_size=self.batch_size,
-                device=self.device,
-                **shared,
-            ),
-            "pixels": PixelFeatureExtractor(**shared),
-        }
+        network = TimmFeatureExtractor(
+            image_size=self.image_size,
+            n_views=n_views,
+            batch_size=self.batch_size,
+            device=self.device,
+            engine=self.engine,
+            precision=self.precision,
+            **shared,
+        )
+        if hasattr(self, "engine_"):
+            network.engine_, network.precision_ = self.engine_, self.precision_
+        return {"backbone": network, "pixels": PixelFeatureExtractor(**shared)}
 
     def _reason_not_to_compare(self, images: ImageCollection) -> str:
         """Say why the network is used at once; nothing if that is still open."""

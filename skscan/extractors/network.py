@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,18 +11,19 @@ import joblib
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skscan._device import resolve_device
-from skscan.extractors.base import ImageFeatureExtractor
+from skscan.engines.base import FrozenNetwork, NetworkSource
+from skscan.extractors._running import EngineFeatureExtractor
+from skscan.extractors.passes import decisive_engine
 from skscan.extractors.views import MAX_VIEWS
 from skscan.networks.trained import TrainedNetwork
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NetworkFeatureExtractor", "features_function", "network_features"]
+__all__ = ["NetworkFeatureExtractor", "TrainedSource", "features_function", "network_features"]
 
 
-class NetworkFeatureExtractor(ImageFeatureExtractor):
+class NetworkFeatureExtractor(EngineFeatureExtractor):
     """Turn images into the features of a given network.
 
     Each image is turned upright, resized, the centre cut out and normalised as the network says.
@@ -49,11 +51,27 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
     device : str, default="auto"
         ``"auto"`` (CUDA, then MPS, then the CPU) or any torch device.
 
+    engine : {"auto", "torch", "compile", "onnx", "openvino"}, default="auto"
+        What runs the network: torch, torch with a compiled network, ONNX Runtime or OpenVINO
+        (``pip install 'skscan[openvino]'``). ``"auto"`` is ONNX Runtime on a CPU, or what
+        ``skscan bench --tune`` found to be faster on this machine, and torch on other devices. In
+        float32 the features of all are the same up to rounding.
+
+    precision : {"float32", "bfloat16"}, default="float32"
+        Numbers that are computed with. bfloat16 is far faster on CPUs that have it, with OpenVINO
+        above all, and changes the features a little. ONNX Runtime has float32 only.
+
     n_jobs : int or None, default=None
         Workers that decode images, as in :class:`TimmFeatureExtractor`.
 
     verbose : int, default=0
         1 shows a progress bar on stderr.
+
+    Attributes
+    ----------
+    engine_, precision_ : str
+        What `fit` chose; `transform` keeps to it as long as `engine` and `precision` stay as they
+        were, also in a model that was saved and loaded.
 
     Examples
     --------
@@ -64,11 +82,10 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ImageFeatureExtractor._parameter_constraints,
+        **EngineFeatureExtractor._parameter_constraints,
         "network": [TrainedNetwork],
         "output": [StrOptions({"backbone", "projection"})],
         "n_views": [Interval(Integral, 1, MAX_VIEWS, closed="both")],
-        "device": [str],
     }
 
     def __init__(
@@ -80,6 +97,8 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
         batch_size: int = 256,
         errors: str = "skip",
         device: str = "auto",
+        engine: str = "auto",
+        precision: str = "float32",
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -89,6 +108,8 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
         self.batch_size = batch_size
         self.errors = errors
         self.device = device
+        self.engine = engine
+        self.precision = precision
         self.n_jobs = n_jobs
         self.verbose = verbose
 
@@ -102,21 +123,24 @@ class NetworkFeatureExtractor(ImageFeatureExtractor):
         """Side of the decoded images in pixels."""
         return self.network.resize or self.network.image_size
 
-    def _what_decides_features(self) -> dict[str, Any]:
-        return {"network": joblib.hash(self.network), "output": self.output, "views": self.n_views}
+    def _source(self) -> TrainedSource:
+        return TrainedSource(self.network, self.output)
 
-    def _compute(self) -> Callable[[np.ndarray], np.ndarray]:
-        return network_features(self.network, self.output, resolve_device(self.device))
+    def _what_decides_features(self) -> dict[str, Any]:
+        return {
+            "network": joblib.hash(self.network),
+            "output": self.output,
+            "views": self.n_views,
+            **decisive_engine(self),
+        }
 
     @property
     def _n_features_out(self) -> int:
         return self.network.n_features(self.output)
 
 
-def network_features(
-    network: TrainedNetwork, output: str, device: str
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from pixels to features of a network.
+class TrainedSource(NetworkSource):
+    """A network that was trained here or converted.
 
     Parameters
     ----------
@@ -124,6 +148,45 @@ def network_features(
     output : {"backbone", "projection", "normalized backbone"}
         Features of the backbone, of the projection head at length 1, or of the backbone at
         length 1.
+    """
+
+    def __init__(self, network: TrainedNetwork, output: str) -> None:
+        self._network = network
+        self._output = output
+
+    @property
+    def description(self) -> str:
+        """What the network is called in messages."""
+        return f"network={self._network.architecture!r}"
+
+    def identity(self) -> str:
+        """Hash architecture, sizes, normalisation and weights."""
+        return hashlib.sha256(f"{self._network.fingerprint()} {self._output}".encode()).hexdigest()
+
+    def load(self, device: str) -> FrozenNetwork:
+        """Build the network with its weights."""
+        from skscan.networks.modules import ContrastiveNetwork
+
+        network = self._network
+        backbone = network.backbone(device)
+        module: nn.Module = backbone
+        if self._output == "projection":
+            module = ContrastiveNetwork(backbone, network.projection_head(device))
+        elif self._output == "normalized backbone":
+            module = ContrastiveNetwork(backbone, None)
+        side = network.resize or network.image_size
+        return FrozenNetwork(module.eval(), network.image_size, network.mean, network.std, side)
+
+
+def network_features(
+    network: TrainedNetwork, output: str, device: str
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from pixels to features of a network, run by torch.
+
+    Parameters
+    ----------
+    network, output
+        See `TrainedSource`.
     device : str
 
     Returns
@@ -131,18 +194,9 @@ def network_features(
     callable
         From uint8 (b, side, side, 3) to float32 (b, n_features).
     """
-    import torch
+    from skscan.engines.torch_engine import TorchEngine
 
-    from skscan.networks.modules import ContrastiveNetwork
-
-    backbone = network.backbone(device)
-    module: nn.Module = backbone
-    if output == "projection":
-        module = ContrastiveNetwork(backbone, network.projection_head(device))
-    elif output == "normalized backbone":
-        module = ContrastiveNetwork(backbone, None)
-    module = module.to(memory_format=torch.channels_last)
-    return features_function(module, network.image_size, network.mean, network.std, device)
+    return TorchEngine(TrainedSource(network, output).load(device), device)
 
 
 def features_function(

@@ -20,6 +20,7 @@ import numpy as np
 from skscan import __version__
 from skscan._files import allocate_array
 from skscan._progress import announce, progress
+from skscan.engines.choice import choose_engine
 from skscan.exceptions import ImageReadError
 from skscan.extractors.skipping import summary, tell_of_skipped
 from skscan.extractors.views import make_view
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FEATURES_FOLDER",
     "IRRELEVANT",
+    "decisive_engine",
     "extract_together",
     "mean_of_views",
     "relevant_parameters",
@@ -44,7 +46,7 @@ __all__ = [
 FEATURES_FOLDER = "features"
 
 #: Parameters that change how the features are computed, not what they are.
-IRRELEVANT = frozenset({"batch_size", "device", "errors", "n_jobs", "verbose"})
+IRRELEVANT = frozenset({"batch_size", "device", "engine", "errors", "n_jobs", "verbose"})
 
 # Larger results go to a temporary file that is mapped into memory.
 _MAX_BYTES_IN_MEMORY = 2**29
@@ -131,7 +133,19 @@ def relevant_parameters(extractor: Any) -> tuple[dict[str, Any], dict[str, Any]]
         for name, value in parameters.items()
         if isinstance(value, str | os.PathLike) and os.path.isfile(value)
     }
-    return parameters, files
+    return parameters | decisive_engine(extractor), files
+
+
+def decisive_engine(extractor: Any) -> dict[str, str]:
+    """Return precision and engine where they decide the features of an extractor.
+
+    In float32 all engines agree; numbers of fewer digits are rounded by each in its own way.
+    """
+    precision = getattr(extractor, "precision", "float32")
+    if precision == "float32":
+        return {}
+    engine = choose_engine(extractor.engine, precision, extractor.device).engine
+    return {"precision": precision, "engine": engine}
 
 
 def _store_of(part: ImageFeatureExtractor, folder: Path) -> FeatureStore:

@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from skscan._device import resolve_device
 from skscan._threads import limit_threads
+from skscan.extractors._running import forget_engine, recorded_engine
 from skscan.extractors.base import ImageFeatureExtractor
-from skscan.extractors.network import features_function, network_features
+from skscan.extractors.network import TrainedSource, features_function
 from skscan.extractors.skipping import tell_of_skipped
 from skscan.images import as_collection
 from skscan.networks.trained import TrainedNetwork
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from skscan.engines.base import Engine
     from skscan.networks.architecture import Architecture
     from skscan.training.augmentations import Augmentation
     from skscan.training.checkpoints import Checkpoint
@@ -179,6 +181,7 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
         from skscan.training.loop import TrainingLoop
         from skscan.training.pixels import load_pixels
 
+        forget_engine(self)
         device = resolve_device(self.device)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         pixels, _, skipped = load_pixels(
@@ -211,6 +214,8 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
             *self._trained_modules(task),
             resize=self._resize(),
         )
+        engine = self._engine()
+        self.engine_, self.precision_ = engine.name, engine.precision
 
     def _monitor(
         self, task: Task, mean: Any, std: Any, device: str
@@ -296,7 +301,13 @@ class PretextFeatureExtractor(ImageFeatureExtractor):
 
     def _compute(self) -> Callable[[np.ndarray], np.ndarray]:
         check_is_fitted(self, "network_")
-        return network_features(self.network_, self._network_output(), resolve_device(self.device))
+        return self._engine()
+
+    def _engine(self) -> Engine:
+        from skscan.engines.opening import open_engine
+
+        source = TrainedSource(self.network_, self._network_output())
+        return open_engine(source, device=self.device, recorded=recorded_engine(self))
 
     @property
     def _decoded_side(self) -> int:

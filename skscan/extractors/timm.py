@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sklearn.utils._param_validation import Interval
 
 from skscan._device import resolve_device
-from skscan.extractors.base import ImageFeatureExtractor
+from skscan.extractors._running import EngineFeatureExtractor
 from skscan.extractors.views import MAX_VIEWS
 
 if TYPE_CHECKING:
-    from skscan.extractors.backbones import Backbone
+    from skscan.extractors.backbones import TimmSource
     from skscan.networks.trained import TrainedNetwork
 
 __all__ = ["TimmFeatureExtractor"]
 
 
-class TimmFeatureExtractor(ImageFeatureExtractor):
+class TimmFeatureExtractor(EngineFeatureExtractor):
     """Turn images into the features of a frozen network.
 
     Each image is turned upright, its shorter side resized to `image_size`, the centre cut out and
@@ -57,6 +57,16 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
     device : str, default="auto"
         ``"auto"`` (CUDA, then MPS, then the CPU) or any torch device.
 
+    engine : {"auto", "torch", "compile", "onnx", "openvino"}, default="auto"
+        What runs the network: torch, torch with a compiled network, ONNX Runtime or OpenVINO
+        (``pip install 'skscan[openvino]'``). ``"auto"`` is ONNX Runtime on a CPU, or what
+        ``skscan bench --tune`` found to be faster on this machine, and torch on other devices. In
+        float32 the features of all are the same up to rounding.
+
+    precision : {"float32", "bfloat16"}, default="float32"
+        Numbers that are computed with. bfloat16 is far faster on CPUs that have it, with OpenVINO
+        above all, and changes the features a little. ONNX Runtime has float32 only.
+
     n_jobs : int or None, default=None
         Workers that decode images ahead of the network. None takes as many processes as there are
         cores where files are large (128 KiB on average and 64 MiB together), and otherwise one
@@ -65,6 +75,12 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
 
     verbose : int, default=0
         1 shows a progress bar on stderr.
+
+    Attributes
+    ----------
+    engine_, precision_ : str
+        What `fit` chose; `transform` keeps to it as long as `engine` and `precision` stay as they
+        were, also in a model that was saved and loaded.
 
     See Also
     --------
@@ -85,11 +101,10 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **ImageFeatureExtractor._parameter_constraints,
+        **EngineFeatureExtractor._parameter_constraints,
         "model_name": [str],
         "weights": [str, os.PathLike, None],
         "n_views": [Interval(Integral, 1, MAX_VIEWS, closed="both")],
-        "device": [str],
     }
 
     def __init__(
@@ -102,6 +117,8 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
         batch_size: int = 32,
         errors: str = "skip",
         device: str = "auto",
+        engine: str = "auto",
+        precision: str = "float32",
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -112,21 +129,17 @@ class TimmFeatureExtractor(ImageFeatureExtractor):
         self.batch_size = batch_size
         self.errors = errors
         self.device = device
+        self.engine = engine
+        self.precision = precision
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def _compute(self) -> Backbone:
-        # Imported here because torch and timm take seconds.
-        from skscan.extractors.backbones import load_backbone
+    def _source(self) -> TimmSource:
+        from skscan.extractors.backbones import TimmSource
 
-        device = resolve_device(self.device)
-        return load_backbone(self.model_name, self.weights, self.image_size, device)
+        return TimmSource(self.model_name, self.weights, self.image_size)
 
     @property
     def network_(self) -> TrainedNetwork:
         """The network with its weights, for trainers with ``scope="network"``."""
-        return self._compute().to_trained(self.model_name)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self._compute().n_features
+        return self._source().load(resolve_device(self.device)).to_trained(self.model_name)

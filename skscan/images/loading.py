@@ -38,7 +38,7 @@ _MAX_BYTES_AHEAD = 2**28
 def iter_batches(
     images: ImageCollection,
     size: Size,
-    batch_size: Size,
+    batch_size: int,
     n_jobs: int | None = None,
     statistics: LoadingStatistics | None = None,
 ) -> Generator[ImageBatch, None, None]:
@@ -86,7 +86,7 @@ def iter_batches(
 
 
 def _batches(
-    images: ImageCollection, size: Size, batch_size: Size, n_jobs: int | None
+    images: ImageCollection, size: Size, batch_size: int, n_jobs: int | None
 ) -> Generator[ImageBatch, None, None]:
     if images.reading == "user code":
         plan = Plan(len(images), batch_size, batch_size, 0)

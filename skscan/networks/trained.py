@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +99,18 @@ class TrainedNetwork:
             for name, tensor in part.state_dict().items()
         }
         return cls(architecture, image_size, mean, std, arrays, resize)
+
+    def fingerprint(self) -> str:
+        """Hash all that the network's features depend on; the weights are read once.
+
+        Returns
+        -------
+        fingerprint : str
+            Of 64 characters.
+        """
+        if self not in _fingerprints:
+            _fingerprints[self] = _fingerprint(self)
+        return _fingerprints[self]
 
     @property
     def has_projection_head(self) -> bool:
@@ -198,6 +212,18 @@ class TrainedNetwork:
             for name, array in self.arrays.items()
             if name.startswith(prefix)
         }
+
+
+_fingerprints: WeakKeyDictionary[TrainedNetwork, str] = WeakKeyDictionary()
+
+
+def _fingerprint(network: TrainedNetwork) -> str:
+    form = (network.architecture, network.image_size, network.mean, network.std, network.resize)
+    digest = hashlib.sha256(repr(form).encode())
+    for name, array in sorted(network.arrays.items()):
+        digest.update(repr((name, str(array.dtype), array.shape)).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 # The last layer and the hidden one, whose numbers of rows tell the sizes of a projection head.
