@@ -163,7 +163,8 @@ def load(
         return _load_at_several_sides(images, size, rows, stop)
     started = time.thread_time()
     if isinstance(images, ArrayImages) and images.are_squares_of(size):
-        pixels, readable, skipped = images.squares(rows), list(rows), []
+        skipped: list[SkippedImage] = []
+        pixels, readable = images.squares(rows), list(rows)
     else:
         pixels, readable, skipped = _load_each(images, size, rows, stop)
     return ImageBatch(
