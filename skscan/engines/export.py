@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 from collections.abc import Sequence
@@ -90,7 +91,8 @@ def export_onnx(
     pixels = torch.zeros(_TRACED_IMAGES, side, side, 3, dtype=torch.uint8, device=device)
     file: Any = io.BytesIO()  # torch declares paths only
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        # On failure the exporter prints the whole network, too.
+        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stdout(None):
             # Of branches and sizes that are fixed by tracing, as they are meant to be here, and of
             # an exporter that is old, as it says, but needs neither onnxscript nor half a minute.
             warnings.simplefilter("ignore")

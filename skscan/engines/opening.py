@@ -56,9 +56,11 @@ def open_engine(
     # The number of the process, for a session's threads do not survive a fork.
     key = (os.getpid(), source.identity(), choice)
     with _lock:
-        if key in _open:
+        kept = _open.get(key)
+        # torch in the place of another engine is for those who did not name that one
+        if kept is not None and (engine == "auto" or kept.name == choice.engine):
             _open.move_to_end(key)
-            return _open[key]
+            return kept
         try:
             made = make_engine(source, *choice)
         except Exception as error:
