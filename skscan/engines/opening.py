@@ -10,7 +10,7 @@ from threading import Lock
 from skscan.engines.base import Engine, NetworkSource
 from skscan.engines.choice import choose_engine
 from skscan.engines.exports import exported
-from skscan.exceptions import SkscanWarning
+from skscan.exceptions import ExportError, SkscanWarning
 
 __all__ = ["make_engine", "open_engine"]
 
@@ -63,8 +63,7 @@ def open_engine(
             return kept
         try:
             made = make_engine(source, *choice)
-        except Exception as error:
-            # Whatever went wrong in the other engine: torch runs all networks that it can build.
+        except (ExportError, ImportError) as error:
             if engine != "auto" or choice.engine == "torch":
                 raise
             made = make_engine(source, "torch", precision, choice.device)
@@ -107,13 +106,18 @@ def make_engine(source: NetworkSource, engine: str, precision: str, device: str)
 
         return TorchEngine(source.load(device), device, precision, compiled=engine == "compile")
     data = exported(source)
-    if engine == "onnx":
-        from skscan.engines.onnx_engine import OnnxEngine
+    try:
+        if engine == "onnx":
+            from skscan.engines.onnx_engine import OnnxEngine
 
-        return OnnxEngine(data)
-    from skscan.engines.openvino_engine import OpenvinoEngine
+            return OnnxEngine(data)
+        from skscan.engines.openvino_engine import OpenvinoEngine
 
-    return OpenvinoEngine(data, precision)
+        return OpenvinoEngine(data, precision)
+    except Exception as error:  # what ONNX Runtime raises has no narrower base
+        raise ExportError(
+            f"engine={engine!r} does not take {source.description}: {_first_line(error)}"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -16,8 +16,6 @@ PREDICT = """
 import sys
 import numpy as np
 import skscan
-from skscan.exceptions import SkscanWarning
-from skscan.images import list_images
 
 folder, image, out = sys.argv[1:]
 model = skscan.load(folder)

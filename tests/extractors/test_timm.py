@@ -18,6 +18,7 @@ from sklearn.preprocessing import normalize
 
 from skscan import TimmFeatureExtractor
 from skscan.exceptions import ModelFileError, ModelUnavailableError
+from skscan.engines import opening
 from skscan.extractors import backbones
 from skscan.images import as_collection, list_images
 
@@ -216,10 +217,11 @@ def test_size_matters():
 
 def test_networks_are_loaded_once_and_shared(monkeypatch):
     backbones._load_backbone.cache_clear()
+    opening._open.clear()
     loaded = []
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda *a, **k: loaded.append(a) or create(*a, **k))
-    extractor = TimmFeatureExtractor(image_size=32)
+    extractor = TimmFeatureExtractor(image_size=32, engine="torch")
     extractor.transform(PIXELS)
     extractor.transform(PIXELS)
     pickle.loads(pickle.dumps(extractor)).get_feature_names_out()
@@ -236,7 +238,7 @@ def test_estimators_import_torch_only_when_they_work():
     script = """
 import sys
 from skscan import TimmFeatureExtractor
-extractor = TimmFeatureExtractor().fit(["photo.jpg"])
+extractor = TimmFeatureExtractor().set_params(n_views=2)
 assert not {"torch", "timm", "torchvision"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True)
