@@ -17,8 +17,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
 from skscan import TimmFeatureExtractor
-from skscan.exceptions import ModelFileError, ModelUnavailableError
 from skscan.engines import opening
+from skscan.exceptions import ModelFileError, ModelUnavailableError
 from skscan.extractors import backbones
 from skscan.images import as_collection, list_images
 
