@@ -109,4 +109,35 @@ run = subprocess.run(
     command, capture_output=True, text=True, check=True, cwd=scratch.name
 )
 print(run.stdout)
+
+# %%
+# Serve it
+# --------
+# One file from images to probabilities, for programs without skscan and in any
+# language: resizing and normalisation are inside. It is checked beside
+# ``predict_proba`` before it is written. ``skscan export MODEL -o sorter.onnx``
+# does the same.
+
+from skscan.interop import export_onnx
+
+export = export_onnx(loaded, Path(scratch.name, "sorter.onnx"), new)
+print(f"{export.n_bytes / 1e6:.1f} MB")
+print(
+    f"checked on {export.n_checked} images: {export.label_agreement:.0%} of labels equal"
+)
+
+# %%
+# ONNX Runtime is all that it takes to use the file: a batch of images of one
+# size, in 8-bit RGB.
+
+import json
+
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession(export.path)
+names = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
+picture = np.asarray(Image.open(new[0]).convert("RGB"))
+(served,) = session.run(None, {"images": picture[None]})
+print(f"class {names[served[0].argmax()]}, probability {served[0].max():.2f}")
 scratch.cleanup()

@@ -15,6 +15,7 @@ from skscan.cli import (
     cluster,
     convert,
     evaluate,
+    export,
     extract,
     info,
     interrupt,
@@ -68,6 +69,7 @@ app.command(epilog=serve.EXAMPLES)(serve.serve)
 app.command(epilog=apply.EXAMPLES)(apply.apply)
 app.command(epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(epilog=extract.EXAMPLES)(extract.extract)
+app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=convert.EXAMPLES)(convert.convert)
 app.command(epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command(epilog=info.EXAMPLES)(info.info)

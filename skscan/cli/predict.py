@@ -75,7 +75,7 @@ def predict(
         check_output_file(csv)
     started = time.perf_counter()
     paths = find_images(folder, results=out)
-    clusterer = _load_any(out)
+    clusterer = load_any(out)
     settings = {"n_jobs": jobs, "device": device, "engine": engine.value}
     _use_settings(clusterer, **settings, verbose=int(not quiet))
     loaded = time.perf_counter()
@@ -113,7 +113,7 @@ def predict(
         _print_summary(summary, csv)
 
 
-def _load_any(out: Path) -> "SCANClusterer":
+def load_any(out: Path) -> "SCANClusterer":
     """Return a clusterer saved by ``skscan cluster``, ``skscan convert`` or `skscan.save`."""
     return _load_clusterer(out) if (out / "model.json").is_file() else load_model(out)
 

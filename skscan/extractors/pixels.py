@@ -10,12 +10,12 @@ from sklearn.utils._param_validation import StrOptions
 
 from skscan.extractors.base import ImageFeatureExtractor
 
-__all__ = ["PixelFeatureExtractor"]
+__all__ = ["LUMA", "PixelFeatureExtractor"]
 
 _CHANNELS = {"grey": 1, "rgb": 3}
 
-# Luma of ITU-R BT.601, as in Pillow's conversion to grey.
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+#: Luma of ITU-R BT.601, as in Pillow's conversion to grey.
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 class PixelFeatureExtractor(ImageFeatureExtractor):
@@ -91,7 +91,7 @@ class PixelFeatureExtractor(ImageFeatureExtractor):
 
 
 def _to_grey(pixels: np.ndarray) -> np.ndarray:
-    return (pixels @ _LUMA / 255).reshape(len(pixels), -1)
+    return (pixels @ LUMA / 255).reshape(len(pixels), -1)
 
 
 def _to_colours(pixels: np.ndarray) -> np.ndarray:

@@ -68,10 +68,10 @@ class TimmFeatureExtractor(EngineFeatureExtractor):
         above all, and changes the features a little. ONNX Runtime has float32 only.
 
     n_jobs : int or None, default=None
-        Workers that decode images ahead of the network. None takes as many processes as there are
-        cores where files are large (128 KiB on average and 64 MiB together), and otherwise one
-        thread; -1 takes all cores. Images in memory are always left to threads. It does not change
-        the features.
+        Workers that decode images ahead of the network. None takes as many threads as there are
+        cores (at most 8) where files are large (128 KiB on average), and otherwise one. More than 1
+        are processes that decode files; -1 takes all cores. Images in memory are always left to
+        threads. It does not change the features.
 
     verbose : int, default=0
         1 shows a progress bar on stderr.

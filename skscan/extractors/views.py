@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["MAX_VIEWS", "make_view"]
+__all__ = ["MAX_VIEWS", "VIEWS", "View", "closer_box", "make_view"]
 
 _CLOSER = 0.85
 """Side of a closer look, as a share of the image's."""
 
 
-class _View(NamedTuple):
+class View(NamedTuple):
     """Where a view looks, and whether it is mirrored."""
 
     top: float
@@ -24,18 +24,18 @@ class _View(NamedTuple):
 
 # Nothing is drawn: a view depends on the image alone, not on those beside it, so that an image has
 # the same features in every call. Each further pair of views adds one of either handedness.
-_VIEWS = (
-    _View(0, 0, 1, mirrored=False),
-    _View(0, 0, 1, mirrored=True),
-    _View(0, 0, _CLOSER, mirrored=False),
-    _View(1, 1, _CLOSER, mirrored=True),
-    _View(0, 1, _CLOSER, mirrored=False),
-    _View(1, 0, _CLOSER, mirrored=True),
-    _View(0.5, 0.5, _CLOSER, mirrored=False),
-    _View(0.5, 0.5, _CLOSER, mirrored=True),
+VIEWS = (
+    View(0, 0, 1, mirrored=False),
+    View(0, 0, 1, mirrored=True),
+    View(0, 0, _CLOSER, mirrored=False),
+    View(1, 1, _CLOSER, mirrored=True),
+    View(0, 1, _CLOSER, mirrored=False),
+    View(1, 0, _CLOSER, mirrored=True),
+    View(0.5, 0.5, _CLOSER, mirrored=False),
+    View(0.5, 0.5, _CLOSER, mirrored=True),
 )
 
-MAX_VIEWS = len(_VIEWS)
+MAX_VIEWS = len(VIEWS)
 """How many different views there are."""
 
 
@@ -53,18 +53,24 @@ def make_view(pixels: np.ndarray, number: int) -> np.ndarray:
     -------
     view : ndarray of shape (n_images, side, side, 3), dtype uint8
     """
-    view = _VIEWS[number]
+    view = VIEWS[number]
     if view.side < 1:
         pixels = _closer(pixels, view)
     return np.ascontiguousarray(pixels[:, :, ::-1]) if view.mirrored else pixels
 
 
-def _closer(pixels: np.ndarray, view: _View) -> np.ndarray:
+def closer_box(view: View, side: int) -> tuple[int, int, int]:
+    """Tell where a view looks: the first row, the first column, and the side, in pixels."""
+    cut = max(round(side * view.side), 1)
+    top, left = (round(place * (side - cut)) for place in (view.top, view.left))
+    return top, left, cut
+
+
+def _closer(pixels: np.ndarray, view: View) -> np.ndarray:
     import torch
 
     side = pixels.shape[1]
-    cut = max(round(side * view.side), 1)
-    top, left = (round(place * (side - cut)) for place in (view.top, view.left))
+    top, left, cut = closer_box(view, side)
     box = torch.from_numpy(pixels[:, top : top + cut, left : left + cut]).permute(0, 3, 1, 2)
     # Bytes with antialias are filtered as Pillow does, a tenth of the time that floats take.
     enlarged = torch.nn.functional.interpolate(

@@ -162,9 +162,9 @@ def load(
     if isinstance(size, tuple):
         return _load_at_several_sides(images, size, rows, stop)
     started = time.thread_time()
+    readable, skipped = list(rows), list[SkippedImage]()
     if isinstance(images, ArrayImages) and images.are_squares_of(size):
-        skipped: list[SkippedImage] = []
-        pixels, readable = images.squares(rows), list(rows)
+        pixels = images.squares(rows)
     else:
         pixels, readable, skipped = _load_each(images, size, rows, stop)
     return ImageBatch(
