@@ -10,13 +10,13 @@ from skscan._cache_folder import cache_folder
 
 __all__ = ["cache_folder", "has_features_since", "now", "prune_cache"]
 
-_SIZE_LIMIT = "4G"
+_BYTES_LIMIT = 2**32
 
 
 def has_features_since(started: float) -> bool:
-    """Return whether features were put into the cache after `started` (``time.time()``)."""
-    results = cache_folder().glob("**/_fit_extract/*/output.pkl")
-    return any(path.stat().st_mtime >= started for path in results)
+    """Return whether features were kept in the cache after `started` (``time.time()``)."""
+    written = cache_folder().glob("features/*/*.index")
+    return any(path.stat().st_mtime >= started for path in written)
 
 
 def now() -> float:
@@ -25,7 +25,11 @@ def now() -> float:
 
 
 def prune_cache() -> None:
-    """Drop the results that were not used for longest, down to 4 GiB."""
+    """Drop what was not used for longest: features, and results of later stages, to 4 GiB each."""
     from joblib import Memory
 
-    Memory(cache_folder(), verbose=0).reduce_size(bytes_limit=_SIZE_LIMIT)
+    from skscan.extractors.passes import FEATURES_FOLDER
+    from skscan.feature_store import prune
+
+    prune(cache_folder() / FEATURES_FOLDER, _BYTES_LIMIT)
+    Memory(cache_folder(), verbose=0).reduce_size(bytes_limit=_BYTES_LIMIT)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skscan.cli import options
+from skscan.cli import interrupt, options
+from skscan.cli.cache import cache_folder, has_features_since, now, prune_cache
 from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.features import describe_extractor, extractor_from_options
 from skscan.cli.inputs import find_images
@@ -53,6 +54,9 @@ def extract(
     The row of an image that could not be read is NaN. A .npz holds the arrays features and
     paths; beside a .npy, a table with the columns row, path and reason (why it could not be
     read) is written.
+
+    Features are kept in the cache as they come: the same command goes on where it was cut off, and
+    computes those of new or changed images only.
     """
     if output.suffix not in (".npy", ".npz"):
         raise WrongUse(f"-o {output}: the name must end in .npy or .npz")
@@ -72,12 +76,17 @@ def extract(
     )
     from skscan.images import as_collection
 
+    beginning = now()
+    interrupt.keep(lambda: _what_is_kept(beginning))
     with only_results_on_stdout():
-        features, skipped = extractor.fit(paths).extract(as_collection(paths))
+        features, skipped = extractor.fit(paths).extract(
+            as_collection(paths), memory=cache_folder()
+        )
     if len(skipped) == len(paths):
         raise CommandFailed(f"none of the {len(paths)} images in {folder} could be read")
     extracted = time.perf_counter()
     _write(output, features, paths, {image.index: image.reason for image in skipped})
+    prune_cache()
     result = {
         "n_images": len(paths),
         "n_skipped": len(skipped),
@@ -97,6 +106,16 @@ def extract(
         say(f"features   {features.shape[1]:,} for each image, from {result['features']}")
         say(f"seconds    {extracted - started:.1f}")
         say(f"results    {escaped(str(output))}")
+
+
+def _what_is_kept(beginning: float) -> str:
+    kept = "No file was written."
+    if has_features_since(beginning):
+        kept += (
+            f" The features so far are kept in {escaped(str(cache_folder()))}: "
+            "the same command goes on from there."
+        )
+    return kept
 
 
 def _write(output: Path, features: "np.ndarray", paths: list[str], reasons: dict[int, str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skscan.cli import options
+from skscan.cli.cache import cache_folder, prune_cache
 from skscan.cli.cluster import cluster_rows
 from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.inputs import find_images
@@ -78,9 +79,11 @@ def predict(
     clusterer = load_any(out)
     settings = {"n_jobs": jobs, "device": device, "engine": engine.value}
     _use_settings(clusterer, **settings, verbose=int(not quiet))
+    clusterer.set_params(memory=str(cache_folder()))
     loaded = time.perf_counter()
     with only_results_on_stdout():
         rows, skipped = _predict(clusterer, paths)
+    prune_cache()
     finished = time.perf_counter()
     if csv is not None:
         _write_csv(csv, rows, skipped)

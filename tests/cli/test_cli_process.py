@@ -169,7 +169,7 @@ def test_a_killed_run_goes_on_from_its_features(digits_folder, tmp_path, monkeyp
     arguments = ["cluster", digits_folder, "-k", "4", "-o", out, "--effort", "best"]
     process = start([*arguments, "--backbone", "pixels"], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(cache_folder().glob("**/_fit_extract/*/output.pkl")):
+    while sum(path.stat().st_size for path in cache_folder().glob("features/*/*.index")) < 201 * 20:
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.01)
