@@ -110,13 +110,13 @@ def test_an_image_that_cannot_be_read_is_skipped_once(images, tmp_path):
 def test_each_extraction_is_cached_on_its_own(images, tmp_path, monkeypatch):
     make(pair(), memory=str(tmp_path)).fit(images)
     extracted = []
-    original = PixelFeatureExtractor.extract
+    original = PixelFeatureExtractor._compute
 
-    def noting(self, collection):
+    def noting(self):
         extracted.append(self.image_size)
-        return original(self, collection)
+        return original(self)
 
-    monkeypatch.setattr(PixelFeatureExtractor, "extract", noting)
+    monkeypatch.setattr(PixelFeatureExtractor, "_compute", noting)
     three = [*pair(), PixelFeatureExtractor(image_size=2)]
     make(three, memory=str(tmp_path)).fit(images)
     assert extracted == [2]
