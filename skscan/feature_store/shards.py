@@ -122,16 +122,17 @@ class ShardWriter:
 
     def __init__(self, folder: Path, header: bytes) -> None:
         name = f"{time.time_ns():016x}-{uuid.uuid4().hex[:12]}"
-        self._features = _create(folder / f"{name}{FEATURES_SUFFIX}")
+        self._files: list[IO[bytes]] = []
         try:
-            self._index = _create(folder / f"{name}{INDEX_SUFFIX}")
+            for suffix in (FEATURES_SUFFIX, INDEX_SUFFIX):
+                self._files.append((folder / f"{name}{suffix}").open("xb", buffering=0))
+            record = np.empty(1, dtype=_RECORD)
+            record["identity"] = np.frombuffer(header, dtype="<u8")
+            record["check_sum"] = _FORMAT
+            _write(self._files[1], record)
         except OSError:
-            self._features.close()
+            self.close()
             raise
-        record = np.empty(1, dtype=_RECORD)
-        record["identity"] = np.frombuffer(header, dtype="<u8")
-        record["check_sum"] = _FORMAT
-        _write(self._index, record)
 
     def append(self, identities: np.ndarray, rows: np.ndarray) -> None:
         """Write rows, then their records.
@@ -150,17 +151,14 @@ class ShardWriter:
         records = np.empty(len(rows), dtype=_RECORD)
         records["identity"] = identities
         records["check_sum"] = [zlib.crc32(row) for row in rows]
-        _write(self._features, rows)
-        _write(self._index, records)
+        features, index = self._files
+        _write(features, rows)
+        _write(index, records)
 
     def close(self) -> None:
         """Close the files."""
-        self._features.close()
-        self._index.close()
-
-
-def _create(path: Path) -> IO[bytes]:
-    return path.open("xb", buffering=0)
+        for file in self._files:
+            file.close()
 
 
 def _write(file: IO[bytes], array: np.ndarray) -> None:
