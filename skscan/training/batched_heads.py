@@ -18,6 +18,12 @@ from scipy import sparse
 
 from skscan.networks.heads import LinearHeads
 from skscan.training.losses import SMALLEST_PROBABILITY
+from skscan.training.scan_step import (
+    SMALLEST_AGREEMENT,
+    ScanStep,
+    row_pieces,
+    rows_of_a_piece,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Adam", "BatchedHeads", "ScanLosses", "center_heads", "scan_gradient"]
 
-SMALLEST_AGREEMENT = 1e-30
 SMALLEST_PRIOR = 1e-6
 
 
@@ -152,16 +157,17 @@ class BatchedHeads:
         rate = torch.as_tensor(prior_rate, dtype=torch.float32, device=device)
         n_batches = max(len(features) // batch_size, 1)
         adam = Adam(self.parameters, learning_rate, n_epochs * n_batches)
+        largest = -(-len(features) // n_batches)
+        step = ScanStep(self.parameters, self.n_clusters, self.n_heads, weight, largest)
         for _ in range(n_epochs):
-            partners = _draw_neighbors(neighbors, generator)
-            order = torch.randperm(len(features), generator=generator).to(device)
+            columns = _draw_columns(neighbors, generator)
+            order = _draw_order(features, generator)
             sums = torch.zeros(3, self.n_heads, device=device)
             for anchors in torch.tensor_split(order, n_batches):
-                pairs = features[torch.cat([anchors, partners[anchors]])]
-                probabilities = torch.softmax(self.logits(pairs), dim=1)
+                partners = neighbors[anchors, columns[anchors]]
                 log_prior = sizes.clamp(min=SMALLEST_PRIOR).log()
-                gradient, losses, mean_probability = scan_gradient(probabilities, weight, log_prior)
-                adam.step(_parameter_gradient(pairs, gradient))
+                gradient, losses, mean_probability = step(features, anchors, partners, log_prior)
+                adam.step(gradient)
                 sizes = sizes + rate * (mean_probability - sizes)
                 sums += torch.stack(losses) * (len(anchors) / len(features))
             yield ScanLosses(*sums.cpu().numpy())
@@ -187,13 +193,30 @@ class BatchedHeads:
 
         n_batches = max(len(features) // batch_size, 1)
         adam = Adam(self.parameters, learning_rate, n_epochs * n_batches)
+        gradient = torch.empty_like(self.parameters)
+        by_head = labels.T.contiguous()
+        piece = rows_of_a_piece(self.parameters.shape[1])
         for _ in range(n_epochs):
-            order = torch.randperm(len(features), generator=generator).to(features.device)
+            order = _draw_order(features, generator)
             for batch in torch.tensor_split(order, n_batches):
-                gradient = torch.softmax(self.logits(features[batch]), dim=1)
-                targets = labels[batch][:, None, :]
-                gradient.scatter_add_(1, targets, -torch.ones_like(gradient[:, :1]))
-                adam.step(_parameter_gradient(features[batch], gradient / len(batch)))
+                gradient.zero_()
+                for part in row_pieces(len(batch), piece):
+                    self._add_label_gradient(
+                        features[batch[part]], by_head[:, batch[part]], gradient
+                    )
+                adam.step(gradient.div_(len(batch)))
+
+    def _add_label_gradient(self, rows: Tensor, labels: Tensor, gradient: Tensor) -> None:
+        """Add the gradient of the cross-entropy, summed over rows; labels: (n_heads, n_rows)."""
+        import torch
+
+        errors = torch.addmm(self.parameters[-1][:, None], self.parameters[:-1].T, rows.T)
+        errors = torch.softmax(errors.view(self.n_clusters, -1), 0)
+        at_label = torch.full((1, labels.numel()), -1.0, device=rows.device)
+        errors.scatter_add_(0, labels.reshape(1, -1), at_label)
+        flat = errors.view(-1, len(rows))
+        gradient[:-1].addmm_(rows.T, flat.T)
+        gradient[-1] += flat.sum(dim=1)
 
 
 def center_heads(
@@ -223,19 +246,20 @@ def center_heads(
     return LinearHeads(np.stack(weights), np.stack(biases))
 
 
-def _draw_neighbors(neighbors: Tensor, generator: torch.Generator) -> Tensor:
+def _draw_columns(neighbors: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw a column of the table of neighbors for each sample."""
     import torch
 
     n_samples, k = neighbors.shape
-    columns = torch.randint(k, (n_samples, 1), generator=generator).to(neighbors.device)
-    return neighbors.gather(1, columns).squeeze(1)
+    columns = torch.randint(k, (n_samples,), generator=generator, dtype=torch.int32)
+    return columns.to(neighbors.device)
 
 
-def _parameter_gradient(features: Tensor, logit_gradient: Tensor) -> Tensor:
+def _draw_order(features: Tensor, generator: torch.Generator) -> Tensor:
     import torch
 
-    flat = logit_gradient.reshape(len(features), -1)
-    return torch.cat([features.T @ flat, flat.sum(dim=0, keepdim=True)])
+    order = torch.randperm(len(features), generator=generator, dtype=torch.int32)
+    return order.to(features.device)
 
 
 class Adam:
@@ -269,5 +293,5 @@ class Adam:
         self.mean.lerp_(gradient, 1 - first)
         self.mean_square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
         scale = self.rate() / (1 - first**self.steps_done)
-        root = (self.mean_square / (1 - second**self.steps_done)).sqrt_().add_(1e-8)
+        root = self.mean_square.div(1 - second**self.steps_done).sqrt_().add_(1e-8)
         self.parameters.addcdiv_(self.mean, root, value=-scale)
