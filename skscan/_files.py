@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 import zipfile
@@ -11,7 +12,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import DTypeLike
 
-__all__ = ["TEMPORARY_PREFIX", "allocate_array", "compare_check_sums", "write_atomically"]
+__all__ = [
+    "TEMPORARY_PREFIX",
+    "allocate_array",
+    "compare_check_sums",
+    "release_pages",
+    "write_atomically",
+]
 
 TEMPORARY_PREFIX = ".skscan-"
 
@@ -111,6 +118,26 @@ def allocate_array(
                 f"({error.strerror}); set TMPDIR to a folder on a larger disk",
             ) from error
         return np.memmap(file, dtype=dtype, mode="r+", shape=shape)
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Let go of the pages of an array that is mapped from a file; the content stays.
+
+    They count as memory of the process until the system takes them back, or forever where there
+    is enough. Arrays in memory are left alone, as are private maps, whose changes are in no file.
+
+    Parameters
+    ----------
+    array : ndarray
+        Any, also a view.
+    """
+    owner: object = array
+    while isinstance(owner, np.ndarray):
+        if isinstance(owner, np.memmap) and owner.mode == "c":
+            return
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def _umask() -> int:

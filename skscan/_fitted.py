@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from skscan._blocks import row_blocks
 from skscan._features import check_features, extract_features
-from skscan._files import allocate_array
+from skscan._files import allocate_array, release_pages
 from skscan._gaps import graph_between, readable_rows, rows_of, with_gaps
 from skscan._html_repr import html_summary
 from skscan.calibration import ambiguous_rows, calibrated, fit_temperature
@@ -30,7 +30,7 @@ __all__ = ["FittedHeadsMixin", "labels_of"]
 _SCORE_NEIGHBORS = 5
 
 # Larger arrays of probabilities go to a temporary file that is mapped into memory.
-_MAX_BYTES_IN_MEMORY = 2**30
+MAX_PROBABILITY_BYTES = 2**30
 
 
 class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -175,10 +175,11 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _probabilities(self, Z: np.ndarray) -> np.ndarray:
         """Probabilities for scaled features, calibrated where a temperature was fitted."""
         shape = (len(Z), self.heads_.n_clusters)
-        probabilities = allocate_array(shape, np.float32, "probabilities", _MAX_BYTES_IN_MEMORY)
+        probabilities = allocate_array(shape, np.float32, "probabilities", MAX_PROBABILITY_BYTES)
         for rows in row_blocks(*shape):
             logits = self.heads_.logits(Z[rows], self.best_head_)
             probabilities[rows] = calibrated(logits, getattr(self, "temperature_", 1.0))
+            release_pages(probabilities)
         return probabilities
 
     def _labels_from(self, probabilities: np.ndarray) -> np.ndarray:
@@ -213,6 +214,9 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
 def labels_of(probabilities: np.ndarray) -> np.ndarray:
     """Most probable clusters; -1 in rows of NaN."""
-    labels = probabilities.argmax(axis=1)
-    labels[np.isnan(probabilities[:, 0])] = -1
+    labels = np.empty(len(probabilities), dtype=np.intp)
+    for rows in row_blocks(*probabilities.shape):
+        labels[rows] = probabilities[rows].argmax(axis=1)
+        labels[rows][np.isnan(probabilities[rows, 0])] = -1
+        release_pages(probabilities)
     return labels

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, linear_sum_assignment
 
 from skscan._blocks import row_blocks
+from skscan._files import release_pages
 from skscan._subset import some_rows
 from skscan.networks.heads import Heads
 
@@ -169,6 +170,7 @@ def ambiguous_rows(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
         near = np.flatnonzero(second >= first / 2)
         found.append(near + block.start)
         ratios.append(second[near] / first[near])
+        release_pages(probabilities)
     return np.concatenate(found)[np.argsort(-np.concatenate(ratios), kind="stable")]
 
 

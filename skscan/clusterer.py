@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_memory
 from skscan._cutting import CuttingMixin
 from skscan._device import resolve_device
 from skscan._features import cached_fit_transform, check_features, fit_extractor
+from skscan._files import release_pages
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
 from skscan._trust import TrustMixin
@@ -282,6 +283,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
             scaler = with_spaces(scaler, self.feature_extractor_)
             self.feature_scaler_, Z = cached_fit_transform(memory, scaler, rows_of(features, read))
             Z = np.ascontiguousarray(Z, dtype=np.float32)
+            release_pages(features)
         with self._stage("mining"):
             miner = self._part("neighbor_miner", random_state)
             graph = cached_fit_transform(memory, miner, Z)[1]

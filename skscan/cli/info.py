@@ -12,6 +12,7 @@ import typer
 
 from skscan.cli import options
 from skscan.cli.features import describe_extractor
+from skscan.cli.planning import show_plan
 from skscan.cli.predict import load_model
 from skscan.cli.reporting import reports_errors
 from skscan.cli.results import SUMMARY
@@ -22,6 +23,8 @@ EXAMPLES = """Examples:
 \b
   skscan info
   skscan info photos-clusters
+  skscan info --plan 1000000 -k 1000
+  skscan info --plan 100000000 -k 1000 --features --n-features 768
   skscan info --json
 """
 
@@ -36,9 +39,50 @@ def info(
         Path | None,
         typer.Argument(metavar="[OUT]", help="A results folder or saved model to look into."),
     ] = None,
+    plan: Annotated[
+        int | None,
+        typer.Option(
+            "--plan",
+            metavar="N",
+            parser=options.whole_number(2),
+            help="Foretell what a fit on N samples takes here: a trial of half a minute.",
+        ),
+    ] = None,
+    n_clusters: Annotated[
+        int,
+        typer.Option(
+            "-k",
+            "--n-clusters",
+            parser=options.whole_number(2),
+            help="Number of clusters, planned.",
+        ),
+    ] = 10,
+    n_features: Annotated[
+        int,
+        typer.Option(parser=options.whole_number(1), help="Features of each sample, planned."),
+    ] = 1280,
+    n_heads: Annotated[
+        int, typer.Option(parser=options.whole_number(1), help="Number of heads, planned.")
+    ] = 24,
+    features: Annotated[
+        bool,
+        typer.Option("--features", help="Plan from a matrix of features on, without extraction."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show versions, device, backbone and memory of training; with OUT, what is in that folder."""
+    """Show versions, device, backbone and memory of training; with OUT, what is in that folder.
+
+    With --plan, time, memory and disk of each stage of a fit are foretold for this machine.
+    """
+    if plan is not None:
+        if out is not None:
+            raise typer.BadParameter("--plan takes no OUT", param_hint="'OUT'")
+        if plan < n_clusters:
+            raise typer.BadParameter(
+                f"got {n_clusters}, takes at most the {plan} samples", param_hint="'-k'"
+            )
+        show_plan(plan, n_features, n_clusters, n_heads, images=not features, as_json=as_json)
+        return
     found = _environment() if out is None else _results(out)
     if as_json:
         say_json(found)

@@ -30,8 +30,10 @@ __all__ = [
     "CLASS_PRIORS",
     "PRIORS",
     "SAMPLES_PER_CLUSTER",
+    "HeadSchedule",
     "fit_linear_scan_heads",
     "given_sizes",
+    "head_schedule",
     "make_starts",
     "plan_of_heads",
     "prior_names",
@@ -257,6 +259,38 @@ def plan_of_heads(trainer: ClusterTrainer) -> list[tuple[str, str]]:
     ]
 
 
+class HeadSchedule(NamedTuple):
+    """How linear heads are trained."""
+
+    batch_size: int
+    label_epochs: int
+    """Passes in which heads learn the partition that they start from."""
+    n_epochs: int
+    group_size: int
+    """Heads that are trained together."""
+
+
+def head_schedule(trainer: ClusterTrainer, n_samples: int, n_clusters: int) -> HeadSchedule:
+    """Decide how linear heads are trained with the SCAN loss.
+
+    Parameters
+    ----------
+    trainer : ClusterTrainer
+    n_samples, n_clusters : int
+    """
+    of_labels = _schedule(trainer, n_samples, n_clusters, LABEL_FITTING_STEPS)
+    entries_per_head = 2 * min(of_labels["batch_size"], n_samples) * n_clusters
+    affordable = AUTO_STEPS * AUTO_STEP_ENTRIES // (entries_per_head * trainer.n_heads)
+    n_steps = min(max(affordable, MIN_AUTO_STEPS), AUTO_STEPS)
+    n_epochs = _schedule(trainer, n_samples, n_clusters, n_steps)["n_epochs"]
+    return HeadSchedule(
+        batch_size=of_labels["batch_size"],
+        label_epochs=of_labels["n_epochs"],
+        n_epochs=n_epochs if isinstance(trainer.n_epochs, str) else trainer.n_epochs,
+        group_size=max(MAX_BATCH_ENTRIES // entries_per_head, 1),
+    )
+
+
 def _schedule(
     trainer: ClusterTrainer, n_samples: int, n_clusters: int, n_steps: int
 ) -> dict[str, int]:
@@ -288,20 +322,12 @@ def _fit(
     generator = torch.Generator().manual_seed(int(problem.random_state.randint(2**31 - 1)))
     inputs = torch.as_tensor(features, device=device)
     neighbors = torch.as_tensor(np.asarray(problem.table, dtype=np.int64), device=device)
-    label_schedule = _schedule(trainer, len(features), n_clusters, LABEL_FITTING_STEPS)
-    entries_per_head = 2 * min(label_schedule["batch_size"], len(features)) * n_clusters
-    affordable = AUTO_STEPS * AUTO_STEP_ENTRIES // (entries_per_head * trainer.n_heads)
-    n_steps = min(max(affordable, MIN_AUTO_STEPS), AUTO_STEPS)
-    schedule = _schedule(trainer, len(features), n_clusters, n_steps)
-    if not isinstance(trainer.n_epochs, str):
-        schedule["n_epochs"] = trainer.n_epochs
-
-    group_size = max(MAX_BATCH_ENTRIES // entries_per_head, 1)
+    schedule = head_schedule(trainer, len(features), n_clusters)
     groups = [
-        range(first, min(first + group_size, trainer.n_heads))
-        for first in range(0, trainer.n_heads, group_size)
+        range(first, min(first + schedule.group_size, trainer.n_heads))
+        for first in range(0, trainer.n_heads, schedule.group_size)
     ]
-    n_passes = len(groups) * schedule["n_epochs"]
+    n_passes = len(groups) * schedule.n_epochs
     with progress(total=n_passes, desc="clustering", unit="pass", verbose=problem.verbose) as bar:
 
         def fit_group(group: range) -> tuple[LinearHeads, list[dict[str, Any]], NDArray]:
@@ -312,9 +338,10 @@ def _fit(
             batched.fit_labels(
                 inputs,
                 torch.as_tensor(labels.astype(np.int64), device=device),
+                n_epochs=schedule.label_epochs,
+                batch_size=schedule.batch_size,
                 learning_rate=learning_rate,
                 generator=generator,
-                **label_schedule,
             )
             passes = batched.fit_scan(
                 inputs,
@@ -322,9 +349,10 @@ def _fit(
                 weight,
                 prior,
                 rate,
+                n_epochs=schedule.n_epochs,
+                batch_size=schedule.batch_size,
                 learning_rate=learning_rate,
                 generator=generator,
-                **schedule,
             )
             entries = []
             for epoch, losses in enumerate(passes):
@@ -343,7 +371,7 @@ def _fit(
         np.concatenate([part.weights for part in fitted]),
         np.concatenate([part.biases for part in fitted]),
     )
-    return heads, history, schedule["n_epochs"]
+    return heads, history, schedule.n_epochs
 
 
 def priors_of_heads(
