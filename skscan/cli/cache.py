@@ -24,12 +24,21 @@ def now() -> float:
     return time.time() // 2 * 2
 
 
+def thumbnail_cache() -> Path:
+    """Return the file that keeps the thumbnails of reports."""
+    return cache_folder() / "thumbnails.sqlite"
+
+
 def prune_cache() -> None:
-    """Drop what was not used for longest: features, and results of later stages, to 4 GiB each."""
+    """Drop what was not used for longest: features and later results to 4 GiB each, thumbnails to 1."""
     from joblib import Memory
 
     from skscan.extractors.passes import FEATURES_FOLDER
     from skscan.feature_store import prune
+    from skscan.report.thumbnail_store import ThumbnailStore
 
     prune(cache_folder() / FEATURES_FOLDER, _BYTES_LIMIT)
     Memory(cache_folder(), verbose=0).reduce_size(bytes_limit=_BYTES_LIMIT)
+    store = ThumbnailStore(thumbnail_cache())
+    store.prune()
+    store.close()

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skscan.cli import interrupt, options
-from skscan.cli.cache import cache_folder, has_features_since, now, prune_cache
+from skscan.cli.cache import (
+    cache_folder,
+    has_features_since,
+    now,
+    prune_cache,
+    thumbnail_cache,
+)
 from skscan.cli.errors import WrongUse
 from skscan.cli.features import describe_extractor, extractor_from_options
 from skscan.cli.inputs import classes_from_folders, find_images
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from skscan.clusterer import SCANClusterer
+    from skscan.images import ImageCollection
 
 ClusterRow = tuple[str, int, str, int | str]
 
@@ -121,8 +128,9 @@ def cluster(
         interrupt.keep(lambda: _what_is_kept(results, beginning))
         seconds = {"listing": time.perf_counter() - started}
         with only_results_on_stdout():
+            images = _collection(paths, remembered=report)
             clusterer = _fit(
-                paths,
+                images,
                 n_clusters=n_clusters,
                 seed=seed,
                 effort=effort.value,
@@ -144,7 +152,7 @@ def cluster(
                 verbose=int(not quiet),
             )
             seconds |= clusterer.timings_
-            seconds |= _stage_results(results, clusterer, paths, verbose=int(not quiet))
+            seconds |= _stage_results(results, clusterer, images, verbose=int(not quiet))
         seconds["total"] = time.perf_counter() - started
         summary = _summarise(clusterer, paths, seconds, classes)
         summary |= {"folder": str(folder), "out": str(out), "seed": seed, "effort": effort.value}
@@ -195,8 +203,20 @@ def _what_is_kept(results: ResultsFolder, beginning: float) -> str:
     return kept
 
 
+def _collection(paths: list[str], *, remembered: bool) -> "ImageCollection":
+    """Return the images; with a report to come, thumbnails are made while they are decoded."""
+    from skscan.images import as_collection
+
+    if not remembered:
+        return as_collection(paths)
+    from skscan.report.remembering import RememberingImages
+    from skscan.report.thumbnail_store import ThumbnailStore
+
+    return RememberingImages(paths, ThumbnailStore(thumbnail_cache()))
+
+
 def _fit(
-    paths: list[str],
+    images: "ImageCollection",
     *,
     n_clusters: int | str,
     seed: int,
@@ -220,18 +240,19 @@ def _fit(
         verbose=verbose,
     )
     # the place of this run's cache is no part of the model that is saved
-    return clusterer.fit(paths).set_params(memory=None)
+    return clusterer.fit(images).set_params(memory=None)
 
 
 def _stage_results(
-    results: ResultsFolder, clusterer: "SCANClusterer", paths: list[str], *, verbose: int
+    results: ResultsFolder, clusterer: "SCANClusterer", images: "ImageCollection", *, verbose: int
 ) -> dict[str, float]:
     """Write the tables, the contact sheets and the model aside; return the seconds of each."""
-    from skscan.images import as_collection
     from skscan.persistence import save
     from skscan.report.contact_sheets import write_contact_sheets
+    from skscan.report.remembering import RememberingImages
 
     started = time.perf_counter()
+    paths = images.names
     labels, probabilities = clusterer.labels_, clusterer.probabilities_
     with open_table(results.staging / CLUSTERS) as file:
         write_table(file, CLUSTERS_HEADER, cluster_rows(paths, labels, probabilities))
@@ -239,7 +260,7 @@ def _stage_results(
         write_table(file, SKIPPED_HEADER, [(paths[s.index], s.reason) for s in clusterer.skipped_])
     write_contact_sheets(
         results.staging / CONTACT_SHEETS,
-        as_collection(paths),
+        images.small() if isinstance(images, RememberingImages) else images,
         labels,
         probabilities,
         clusterer.neighbors_,
@@ -255,7 +276,7 @@ def _write_report(out: Path, *, jobs: int | None, verbose: int) -> str:
     from skscan.report.page import write_report
 
     with only_results_on_stdout():
-        written = write_report(out, n_jobs=jobs, verbose=verbose)
+        written = write_report(out, thumbnail_cache=thumbnail_cache(), n_jobs=jobs, verbose=verbose)
     warn_of_missing(written)
     return str(written.path)
 

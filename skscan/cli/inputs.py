@@ -1,5 +1,6 @@
 """The images of a folder or zip that a command is to work on, and their classes by folder name."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -39,7 +40,7 @@ def find_images(source: Path, *, results: Path | None = None) -> list[str]:
     except ValueError as error:
         raise WrongUse(str(error)) from error
     own = _ResultsFolders(results)
-    images = [path for path in found if not own.hold(Path(path).parent)]
+    images = [path for path in found if not own.hold(os.path.dirname(path))]
     if len(images) < len(found):
         note(
             f"note: {len(found) - len(images)} files in {escaped(str(source))} are left out: they "
@@ -63,12 +64,15 @@ class _ResultsFolders:
     """Tells what skscan has written, in this and earlier runs, from the user's images."""
 
     def __init__(self, current: Path | None) -> None:
+        self._names: dict[str, bool] = {}  # thousands of images lie in one folder
         self._known: dict[Path, bool] = {}
         if current is not None:
             self._known[current.resolve()] = True
 
-    def hold(self, folder: Path) -> bool:
-        return self._hold(folder.resolve())
+    def hold(self, folder: str) -> bool:
+        if folder not in self._names:
+            self._names[folder] = self._hold(Path(folder).resolve())
+        return self._names[folder]
 
     def _hold(self, folder: Path) -> bool:
         if folder not in self._known:

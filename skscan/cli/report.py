@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skscan.cli import options
+from skscan.cli.cache import thumbnail_cache
 from skscan.cli.errors import WrongUse
 from skscan.cli.reporting import reports_errors
 from skscan.cli.terminal import escaped, note, only_results_on_stdout, say, say_json
@@ -53,7 +54,13 @@ def report(
     from skscan.report.page import write_report
 
     with only_results_on_stdout():
-        written = write_report(out, images=images, n_jobs=jobs, verbose=int(not quiet))
+        written = write_report(
+            out,
+            images=images,
+            thumbnail_cache=thumbnail_cache(),
+            n_jobs=jobs,
+            verbose=int(not quiet),
+        )
     warn_of_missing(written)
     if as_json:
         result = {"report": str(written.path), "n_images": written.n_images}

@@ -18,7 +18,7 @@ from skscan._progress import progress
 from skscan.report.files import REPORT, REPORT_FILES
 from skscan.report.page_data import PageData, build_page_data
 from skscan.report.run import find_images_of_run, read_run
-from skscan.report.thumbnails import image_type, iter_thumbnails
+from skscan.report.thumbnails import IMAGE_TYPE, iter_thumbnails
 
 __all__ = ["MAX_EMBEDDED", "Additions", "Report", "served_page", "write_page", "write_report"]
 
@@ -87,6 +87,7 @@ def write_report(
     folder: str | os.PathLike,
     *,
     images: str | os.PathLike | None = None,
+    thumbnail_cache: str | os.PathLike | None = None,
     n_jobs: int | None = None,
     verbose: int = 0,
 ) -> Report:
@@ -102,6 +103,8 @@ def write_report(
         What ``skscan cluster`` has written.
     images : str or path-like or None, default=None
         The folder or zip of the images, where it is no longer where it was.
+    thumbnail_cache : str or path-like or None, default=None
+        A file that keeps thumbnails from one call to the next, made where there is none.
     n_jobs : int or None, default=None
         Threads that make thumbnails; None is one for each core.
     verbose : int, default=0
@@ -118,21 +121,30 @@ def write_report(
     OSError
         If writing fails; an earlier report is left as it was.
     """
-    from skscan.images import as_collection
-
     folder = Path(folder)
     run = read_run(folder)
     data = build_page_data(run)
     wanted = [run.paths[row] for row in data.shown]
     paths = find_images_of_run(run.summary, wanted, None if images is None else Path(images))
-    thumbnails: Iterator[bytes | None] = iter(())
-    if paths:
-        thumbnails = iter_thumbnails(as_collection(paths), data.first.tolist(), n_jobs)
+    thumbnails = _thumbnails(paths, data.first.tolist(), thumbnail_cache, n_jobs)
     thumbnails = iter(
         progress(thumbnails, total=len(paths), desc="report", unit="img", verbose=verbose)
     )
     n_missing = write_page(folder, data, thumbnails)
     return Report(folder / REPORT, len(paths), n_missing)
+
+
+def _thumbnails(
+    paths: list[str], rows: list[int], cache: str | os.PathLike | None, n_jobs: int | None
+) -> Iterator[bytes | None]:
+    from skscan.images.collection import FileImages
+
+    if cache is None:
+        return iter_thumbnails(FileImages(paths), rows, n_jobs)
+    from skscan.report.remembering import RememberingImages
+    from skscan.report.thumbnail_store import ThumbnailStore
+
+    return RememberingImages(paths, ThumbnailStore(cache)).thumbnails(rows, n_jobs)
 
 
 def write_page(folder: Path, data: PageData, thumbnails: Iterator[bytes | None]) -> int:
@@ -179,15 +191,19 @@ def _write_thumbnails(
     folder: Path, data: PageData, thumbnails: Iterator[bytes | None]
 ) -> list[int]:
     """Write each thumbnail to a file of its own; return the numbers of missing images."""
-    missing = []
+    missing: list[int] = []
+    made: set[str] = set()
     folder.mkdir(parents=True)
     for number, thumbnail in zip(data.first.tolist(), thumbnails, strict=True):
         if thumbnail is None:
             missing.append(number)
             continue
-        place = folder / str(number // _PER_FOLDER)
-        place.mkdir(exist_ok=True)
-        (place / f"{number}.{image_type()}").write_bytes(thumbnail)
+        place = os.path.join(folder, str(number // _PER_FOLDER))
+        if place not in made:
+            os.mkdir(place)
+            made.add(place)
+        with open(os.path.join(place, f"{number}.{IMAGE_TYPE}"), "xb", buffering=0) as file:
+            file.write(thumbnail)
     return missing
 
 
@@ -204,7 +220,7 @@ def _write_html(
         "order": data.first.tolist() if embedded else None,
         "missing": list(missing),
     }
-    content = data.content | {"thumbnails": _THUMBNAILS | {"type": image_type()} | place}
+    content = data.content | {"thumbnails": _THUMBNAILS | {"type": IMAGE_TYPE} | place}
     n_missing = 0
     with page.open("w", encoding="utf-8", newline="\n") as file:
         file.write(_head(content))
@@ -244,7 +260,7 @@ def served_page(data: PageData, additions: Additions, **more: Any) -> str:
         Asks for ``thumbnails/{thousand}/{number}.{type}`` beside its own address.
     """
     place: dict[str, Any] = {"folder": "thumbnails", "order": None, "missing": []}
-    content = data.content | {"thumbnails": _THUMBNAILS | {"type": image_type()} | place} | more
+    content = data.content | {"thumbnails": _THUMBNAILS | {"type": IMAGE_TYPE} | place} | more
     return _head(content, additions) + _END
 
 

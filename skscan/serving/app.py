@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from skscan.exceptions import ImageReadError
 from skscan.images.names import printable
-from skscan.report.thumbnails import image_type
+from skscan.report.thumbnails import IMAGE_TYPE
 from skscan.serving.decisions_file import DecisionsFile, OutdatedRunError, StaleVersionError
 from skscan.serving.guard import Guard, logger, refusal
 from skscan.serving.new_images import NewImages
@@ -33,7 +33,7 @@ _MAX_DECISIONS = 256 * 2**20
 _SECONDS_FOR_A_BODY = 60
 _SECONDS_KEPT = 3600
 _LONGEST_NAME = 255
-_THUMBNAIL = re.compile(r"([0-9]{1,9})\." + image_type())
+_THUMBNAIL = re.compile(r"([0-9]{1,9})\." + IMAGE_TYPE)
 
 
 def make_app(
@@ -109,7 +109,7 @@ class _Endpoints:
         if thumbnail is None:
             return Response(status_code=404)
         keeping = {"cache-control": f"private, max-age={_SECONDS_KEPT}"}
-        return Response(thumbnail, media_type=f"image/{image_type()}", headers=keeping)
+        return Response(thumbnail, media_type=f"image/{IMAGE_TYPE}", headers=keeping)
 
     def decisions(self, request: Request) -> Response:
         return JSONResponse(self._present())

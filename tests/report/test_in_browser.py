@@ -244,7 +244,7 @@ def test_another_tab_loses_no_decision(view, digits, driver):
 def test_thumbnails_beside_the_page_are_shown(view, digits, monkeypatch):
     monkeypatch.setattr(page, "MAX_EMBEDDED", 50)
     shown = view(digits)
-    assert len(list((digits / "report_files").rglob("*.webp"))) == N_IMAGES
+    assert len(list((digits / "report_files").rglob("*.jpeg"))) == N_IMAGES
     shown.go_to("#class-0")
     shown.wait("document.querySelector('#class-0 img').naturalWidth === 8")
     monkeypatch.undo()

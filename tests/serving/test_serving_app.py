@@ -32,16 +32,16 @@ def shared(shared_server):
 
 
 def test_thumbnails_are_made_of_the_images(shared):
-    answer = shared("GET", "thumbnails/0/5.webp")
-    assert answer.headers["Content-Type"] == "image/webp"
+    answer = shared("GET", "thumbnails/0/5.jpeg")
+    assert answer.headers["Content-Type"] == "image/jpeg"
     assert "private" in answer.headers["Cache-Control"]
     image = Image.open(io.BytesIO(answer.content))
     assert image.size == (20, 16)
-    assert image.convert("RGB").getpixel((3, 3)) == (100, 100, 155)
+    assert image.convert("RGB").getpixel((3, 3)) == pytest.approx((100, 100, 155), abs=2)
 
 
 @pytest.mark.parametrize(
-    "name", ["0/12.webp", "0/-1.webp", f"0/{10**30}.webp", "0/1.png", "0/x.webp"]
+    "name", ["0/12.jpeg", "0/-1.jpeg", f"0/{10**30}.jpeg", "0/1.png", "0/x.jpeg"]
 )
 def test_there_are_no_other_thumbnails(shared, name):
     assert shared("GET", f"thumbnails/{name}").status_code == 404
@@ -53,7 +53,7 @@ def test_an_image_that_is_gone_has_no_thumbnail(serve, results, tmp_path):
     (tmp_path / "photos" / "one" / "3.png").unlink()
     (tmp_path / "photos" / "one" / "4.png").write_text("no picture")
     client = client_of(server)
-    found = [client.get(f"{server.address}thumbnails/0/{i}.webp").status_code for i in (3, 4, 5)]
+    found = [client.get(f"{server.address}thumbnails/0/{i}.jpeg").status_code for i in (3, 4, 5)]
     assert found == [404, 404, 200]
 
 
@@ -64,7 +64,7 @@ ESCAPES = [
     "%2e%2e/%2e%2e/etc/passwd",
     "thumbnails/0//etc/passwd",
     "thumbnails/0/..%5c..%5csecret.txt",
-    "thumbnails/0/1.webp%00.png",
+    "thumbnails/0/1.jpeg%00.png",
     "file:///etc/passwd",
     "photos/one/0.png",
     "decisions.json",
@@ -88,7 +88,7 @@ def test_images_that_have_been_moved_are_found(serve, results, tmp_path):
     lost.close()
     found = serve(results, images=tmp_path / "elsewhere")
     assert found.finds_images
-    assert client_of(found).get(found.address + "thumbnails/0/5.webp").status_code == 200
+    assert client_of(found).get(found.address + "thumbnails/0/5.jpeg").status_code == 200
 
 
 def test_thumbnails_of_a_sample_are_those_of_its_images(serve, results):
@@ -100,10 +100,10 @@ def test_thumbnails_of_a_sample_are_those_of_its_images(serve, results):
     folders = np.frombuffer(base64.b64decode(data["images"]["folder"]), "<u4")
     for number, name in enumerate(data["images"]["names"]):
         folder = data["images"]["folders"][folders[number]]
-        thumbnail = client.get(f"{server.address}thumbnails/0/{number}.webp").content
+        thumbnail = client.get(f"{server.address}thumbnails/0/{number}.jpeg").content
         found = np.asarray(Image.open(io.BytesIO(thumbnail)).convert("RGB"))
         assert (found == np.asarray(Image.open(folder + name))).all()
-    assert client.get(f"{server.address}thumbnails/0/6.webp").status_code == 404
+    assert client.get(f"{server.address}thumbnails/0/6.jpeg").status_code == 404
 
 
 # ---- decisions

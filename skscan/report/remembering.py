@@ -1,0 +1,137 @@
+"""Image files whose thumbnails are made when they are decoded anyway, and read instead of them."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator, Sequence
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from skscan.images.collection import FileImages
+from skscan.report.thumbnail_store import ThumbnailStore, thumbnail_keys
+from skscan.report.thumbnails import SIDE, encode_thumbnail, iter_thumbnails
+
+__all__ = ["RememberingImages"]
+
+_PER_WRITE = 64
+_PER_READ = 512
+_SECONDS_UNWRITTEN = 1.0  # of a worker process that ends, the last thumbnails are lost
+
+
+class RememberingImages(FileImages):
+    """Image files that leave a thumbnail in a store when they are read.
+
+    Reading is what takes time with photographs: features and thumbnails share it. Copies that are
+    sent to other processes write to the same store.
+
+    Parameters
+    ----------
+    paths : list of str
+        As for `FileImages`.
+    store : ThumbnailStore
+    """
+
+    def __init__(self, paths: list[str], store: ThumbnailStore) -> None:
+        super().__init__(paths)
+        self._store = store
+        self._keys = thumbnail_keys(paths)
+        self._start()
+
+    def _start(self) -> None:
+        self._done = np.zeros(len(self._keys), dtype=bool)
+        self._new: list[tuple[bytes, bytes]] = []
+        self._written = monotonic()
+        self._lock = threading.Lock()
+
+    def read(self, i: int, min_side: int | None = None) -> Image.Image:
+        """Decode image number `i` and keep its thumbnail; see `ImageCollection.read`."""
+        image = super().read(i, min_side)
+        # what was decoded for a smaller picture may have lost more than a thumbnail should
+        whole = min_side is None or min_side >= SIDE or max(image.size) >= SIDE
+        if whole and not self._done[i]:
+            self._keep(i, encode_thumbnail(image))
+        return image
+
+    def _keep(self, i: int, thumbnail: bytes) -> None:
+        self._done[i] = True
+        with self._lock:
+            self._new.append((self._keys[i], thumbnail))
+            waiting = monotonic() - self._written
+            if len(self._new) < _PER_WRITE and waiting < _SECONDS_UNWRITTEN:
+                return
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was made and is not in the store yet."""
+        with self._lock:
+            new, self._new, self._written = self._new, [], monotonic()
+        if new:
+            self._store.put(new)
+
+    def thumbnails(self, rows: Sequence[int], n_jobs: int | None = None) -> Iterator[bytes | None]:
+        """Give the thumbnail of each image, in the order of `rows`; those not kept are made.
+
+        Parameters
+        ----------
+        rows : sequence of int
+        n_jobs : int or None, default=None
+            Threads, for those that have to be made.
+
+        Yields
+        ------
+        bytes or None
+            An image file; None where the image can no longer be read.
+        """
+        self.flush()
+        files = self._files()
+        for start in range(0, len(rows), _PER_READ):
+            part = [int(row) for row in rows[start : start + _PER_READ]]
+            known = self._store.get([self._keys[row] for row in part])
+            missing = [row for row in part if self._keys[row] not in known]
+            made = iter_thumbnails(files, missing, n_jobs) if missing else iter(())
+            for row in part:
+                thumbnail = known.get(self._keys[row])
+                if thumbnail is None:
+                    thumbnail = next(made)
+                    if thumbnail is not None:
+                        self._keep(row, thumbnail)
+                yield thumbnail
+        self.flush()
+
+    def small(self) -> FileImages:
+        """Return the same images as their thumbnails show them, which are not read anew."""
+        self.flush()
+        return _SmallImages(self._files(), self._keys, self._store)
+
+    def _files(self) -> FileImages:
+        files = FileImages(self.names)
+        files._archives = self._archives
+        return files
+
+    def __getstate__(self) -> dict[str, Any]:
+        own = {"_done", "_new", "_written", "_lock"}
+        return {name: value for name, value in self.__dict__.items() if name not in own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+
+class _SmallImages(FileImages):
+    """Image files of which thumbnails are read where there are any."""
+
+    def __init__(self, files: FileImages, keys: list[bytes], store: ThumbnailStore) -> None:
+        super().__init__(files.names)
+        self._archives = files._archives
+        self._keys, self._store = keys, store
+
+    def read(self, i: int, min_side: int | None = None) -> Image.Image:
+        """Decode the thumbnail of image number `i` if it is large enough, or the image."""
+        if min_side is not None and min_side <= SIDE:
+            for thumbnail in self._store.get([self._keys[i]]).values():
+                return Image.open(io.BytesIO(thumbnail)).convert("RGB")
+        return super().read(i, min_side)
