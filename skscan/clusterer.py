@@ -312,10 +312,11 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
             features = averages  # as in predict
             Z = self.feature_scaler_.transform(rows_of(features, read))
 
-        self.neighbors_ = graph_with_gaps(graph, read)
-        self.near_duplicates_ = near_duplicates(self.neighbors_)
-        self._keep_predictions(Z, read)
-        self._keep_outliers(Z, rows_of(features, read), graph if Z is scaled else None, read)
+        with self._stage("evidence"):
+            self.neighbors_ = graph_with_gaps(graph, read)
+            self.near_duplicates_ = near_duplicates(self.neighbors_)
+            self._keep_predictions(Z, read)
+            self._keep_outliers(Z, rows_of(features, read), graph if Z is scaled else None, read)
         if searched:
             self._training_features = Z  # what `cut` fits heads on
         return with_gaps(Z, read)

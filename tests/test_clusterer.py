@@ -79,6 +79,7 @@ def test_attributes(fitted, digits):
         "mining",
         "clustering",
         "self_labeling",
+        "evidence",
     ]
     assert fitted.skipped_ == []
     assert fitted.feature_extractor_ is None
