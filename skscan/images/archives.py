@@ -107,17 +107,6 @@ class ImageArchive:
         """Return the bytes that an entry takes in the zip."""
         return self._info(entry).compress_size
 
-    def identify(self, entry: str) -> tuple[int, int]:
-        """Return the size of an entry and the check sum of its content, as the zip has them.
-
-        Raises
-        ------
-        ImageReadError
-            If there is no such entry.
-        """
-        info = self._info(entry)
-        return info.file_size, info.CRC
-
     def _info(self, entry: str) -> zipfile.ZipInfo:
         try:
             return self._open().getinfo(entry)

@@ -129,6 +129,10 @@ class FileImages(ImageCollection):
         archive_path, entry = inside
         return self._archive(archive_path).read(entry, min_side)
 
+    def take(self, rows: np.ndarray) -> FileImages:
+        """Return the images of some rows, in the order given."""
+        return FileImages([self.names[row] for row in rows])
+
     def estimate_bytes(self) -> int:
         """Estimate the size of all files together, from a few of them."""
         sample = self.names[:: len(self) // _SIZES_SAMPLED + 1]

@@ -27,8 +27,8 @@ def subset(images: ImageCollection, rows: np.ndarray) -> ImageCollection:
     """
     if len(rows) == len(images) and np.array_equal(rows, np.arange(len(rows))):
         return images
-    if type(images) is FileImages:
-        return FileImages([images.names[row] for row in rows])
+    if isinstance(images, FileImages):
+        return images.take(rows)
     return _Subset(images, rows)
 
 

@@ -38,14 +38,9 @@ class RememberingImages(FileImages):
     def __init__(self, paths: list[str], store: ThumbnailStore) -> None:
         super().__init__(paths)
         self._store = store
-        self._keys = thumbnail_keys(paths)
-        self._start()
-
-    def _start(self) -> None:
-        self._done = np.zeros(len(self._keys), dtype=bool)
-        self._new: list[tuple[bytes, bytes]] = []
-        self._written = monotonic()
-        self._lock = threading.Lock()
+        self._keys = thumbnail_keys(FileImages(paths))
+        self._done = np.zeros(len(paths), dtype=bool)
+        self._unwritten = _Unwritten(store)
 
     def read(self, i: int, min_side: int | None = None) -> Image.Image:
         """Decode image number `i` and keep its thumbnail; see `ImageCollection.read`."""
@@ -56,21 +51,24 @@ class RememberingImages(FileImages):
             self._keep(i, encode_thumbnail(image))
         return image
 
+    def take(self, rows: np.ndarray) -> RememberingImages:
+        """Return the images of some rows; `flush` writes their thumbnails too."""
+        part = RememberingImages([], self._store)
+        part.names = [self.names[row] for row in rows]
+        part._archives = self._archives
+        part._keys = [self._keys[row] for row in rows]
+        part._done = self._done[rows]
+        part._unwritten = self._unwritten
+        return part
+
     def _keep(self, i: int, thumbnail: bytes) -> None:
         self._done[i] = True
-        with self._lock:
-            self._new.append((self._keys[i], thumbnail))
-            waiting = monotonic() - self._written
-            if len(self._new) < _PER_WRITE and waiting < _SECONDS_UNWRITTEN:
-                return
-        self.flush()
+        if self._keys[i]:
+            self._unwritten.add(self._keys[i], thumbnail)
 
     def flush(self) -> None:
         """Write what was made and is not in the store yet."""
-        with self._lock:
-            new, self._new, self._written = self._new, [], monotonic()
-        if new:
-            self._store.put(new)
+        self._unwritten.flush()
 
     def thumbnails(self, rows: Sequence[int], n_jobs: int | None = None) -> Iterator[bytes | None]:
         """Give the thumbnail of each image, in the order of `rows`; those not kept are made.
@@ -112,12 +110,38 @@ class RememberingImages(FileImages):
         files._archives = self._archives
         return files
 
+
+class _Unwritten:
+    """Thumbnails on their way to a store, which are written many at a time."""
+
+    def __init__(self, store: ThumbnailStore) -> None:
+        self._store = store
+        self._start()
+
+    def _start(self) -> None:
+        self._new: list[tuple[bytes, bytes]] = []
+        self._written = monotonic()
+        self._lock = threading.Lock()
+
+    def add(self, key: bytes, thumbnail: bytes) -> None:
+        with self._lock:
+            self._new.append((key, thumbnail))
+            waiting = monotonic() - self._written
+            if len(self._new) < _PER_WRITE and waiting < _SECONDS_UNWRITTEN:
+                return
+        self.flush()
+
+    def flush(self) -> None:
+        with self._lock:
+            new, self._new, self._written = self._new, [], monotonic()
+        if new:
+            self._store.put(new)
+
     def __getstate__(self) -> dict[str, Any]:
-        own = {"_done", "_new", "_written", "_lock"}
-        return {name: value for name, value in self.__dict__.items() if name not in own}
+        return {"_store": self._store}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self._store = state["_store"]
         self._start()
 
 

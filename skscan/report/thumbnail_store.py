@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 import threading
@@ -12,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from skscan.exceptions import ImageReadError, SkscanWarning
-from skscan.images.archives import ImageArchive, split_archive_path
-from skscan.report.thumbnails import IMAGE_TYPE, SIDE
+from skscan.exceptions import SkscanWarning
+from skscan.feature_store.identities import image_identities
+from skscan.images import ImageCollection
 
 __all__ = ["MAX_BYTES", "ThumbnailStore", "thumbnail_keys"]
 
@@ -26,7 +25,7 @@ _SECONDS_TO_WAIT = 30.0  # for another process that is writing
 _TABLE = """CREATE TABLE IF NOT EXISTS thumbnails
     (number INTEGER PRIMARY KEY, key BLOB UNIQUE NOT NULL, image BLOB NOT NULL)"""
 # bumped when thumbnails come to look different
-_VERSION = f"1 {SIDE} {IMAGE_TYPE}"
+_VERSION = b"1"
 
 
 class ThumbnailStore:
@@ -170,56 +169,20 @@ class ThumbnailStore:
         self._start()
 
 
-def thumbnail_keys(paths: Sequence[str]) -> list[bytes]:
-    """Return what the thumbnails of image files are known by.
+def thumbnail_keys(images: ImageCollection) -> list[bytes]:
+    """Return what the thumbnails of images are known by.
 
     Parameters
     ----------
-    paths : sequence of str
-        Paths of image files, also into a zip.
+    images : ImageCollection
 
     Returns
     -------
     keys : list of bytes
-        A hash of absolute path, size and time of change; in a zip, of the path and what the zip
-        says of the entry's size and content, so that others may be added.
+        The identity of each image and the version of thumbnails; empty for an image that cannot be
+        read, of which none is kept.
     """
-    archives: dict[str, ImageArchive | None] = {}
-    folders: dict[str, str] = {}
-    keys = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in folders:
-            folders[folder] = os.path.abspath(folder)
-        identity = _identity(path, archives)
-        text = "\0".join([_VERSION, os.path.join(folders[folder], name), *map(str, identity)])
-        keys.append(hashlib.blake2b(os.fsencode(text), digest_size=16).digest())
-    return keys
-
-
-def _identity(path: str, archives: dict[str, ImageArchive | None]) -> tuple[int, ...]:
-    inside = _inside_known(path, archives) or split_archive_path(path)
-    if inside is not None:
-        archive, entry = inside
-        if archive not in archives:
-            try:
-                archives[archive] = ImageArchive(archive)
-            except ValueError:
-                archives[archive] = None
-        opened = archives[archive]
-        with suppress(ImageReadError):
-            return () if opened is None else opened.identify(entry)
-        return ()
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ()
-    return status.st_size, status.st_mtime_ns
-
-
-def _inside_known(path: str, archives: dict[str, ImageArchive | None]) -> tuple[str, str] | None:
-    """Split a path into a zip that is open already; asking the disk for each would take long."""
-    for archive in archives:
-        if path.startswith(archive) and path[len(archive) : len(archive) + 1] == "/":
-            return archive, path[len(archive) + 1 :]
-    return None
+    return [
+        identity.tobytes() + _VERSION if identity.any() else b""
+        for identity in image_identities(images)
+    ]
