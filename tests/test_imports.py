@@ -14,7 +14,7 @@ PACKAGE = Path(skscan.__file__).parent
 #: From the top to the bottom: a module imports only from its own layer or from lower ones.
 LAYERS = [
     {"cli", "demo", "__main__"},
-    {"serving"},
+    {"serving", "benchmarking"},
     {"report", "recipes", "plotting"},
     {"classifier"},
     {"clusterer", "_cutting", "_fitted", "_trust", "persistence", "interop"},

@@ -12,6 +12,7 @@ import typer
 from skscan import __version__
 from skscan.cli import (
     apply,
+    bench,
     cluster,
     convert,
     evaluate,
@@ -73,6 +74,7 @@ app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=convert.EXAMPLES)(convert.convert)
 app.command(epilog=reproduce.EXAMPLES)(reproduce.reproduce)
 app.command(epilog=info.EXAMPLES)(info.info)
+app.command(epilog=bench.EXAMPLES)(bench.bench)
 
 
 def main(arguments: list[str] | None = None) -> None:
