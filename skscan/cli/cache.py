@@ -5,6 +5,7 @@ are passed around, hold none.
 """
 
 import time
+from pathlib import Path
 
 from skscan._cache_folder import cache_folder
 
@@ -30,7 +31,7 @@ def thumbnail_cache() -> Path:
 
 
 def prune_cache() -> None:
-    """Drop what was not used for longest: features and later results to 4 GiB each, thumbnails to 1."""
+    """Drop what was not used for longest: features and results to 4 GiB each, thumbnails to 1."""
     from joblib import Memory
 
     from skscan.extractors.passes import FEATURES_FOLDER
