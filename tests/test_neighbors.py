@@ -224,6 +224,16 @@ class TestFaiss:
         assert (np.diff(graphs[0].indptr) == 31).all()
         assert graphs[0].indices.min() >= 0
 
+    def test_recall_is_measured_and_reached(self):
+        # few dimensions in common and many of noise: a short walk does not do
+        X = features_without_ties(n_samples=4000, n_features=48, dtype=np.float32)
+        miner = NeighborMiner(20, backend="faiss").fit(X)
+        _, exact = NeighborMiner(20, backend="exact").fit(X).kneighbors()
+        _, found = miner.kneighbors()
+        hits = np.mean([len(set(a) & set(b)) for a, b in zip(exact, found, strict=True)]) / 20
+        assert 0.95 <= miner.recall_ < 1
+        assert hits == pytest.approx(miner.recall_, abs=0.02)
+
     def test_pickle(self):
         X = features_without_ties(dtype=np.float32)
         miner = NeighborMiner(5, backend="faiss").fit(X)
@@ -238,4 +248,9 @@ def test_missing_faiss_is_said_clearly(monkeypatch):
 
 
 def test_auto_is_exact_for_small_data():
-    assert NeighborMiner(5).fit(features_without_ties()).backend_ == "exact"
+    miner = NeighborMiner(5).fit(features_without_ties())
+    assert (miner.backend_, miner.recall_) == ("exact", 1)
+
+
+def test_recall_of_a_backend_of_ones_own_is_not_known():
+    assert np.isnan(NeighborMiner(5, backend=Backwards).fit(features_without_ties()).recall_)

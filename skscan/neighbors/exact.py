@@ -28,8 +28,14 @@ BLOCK = 1024
 SPARE = 12
 """More candidates than this within the error of rounding are looked at one by one."""
 
+CROWDED_ROWS = 64
+"""So many of those rows share the products that find what is near them."""
+
 PARALLEL_PAIRS = 2**22
 """Up to this many pairs of rows, starting threads costs more than they give."""
+
+LONGEST_SUM = 1024
+"""No matrix product adds up more values one after the other."""
 
 REFINED_ENTRIES = 2**18
 """Differences of rows are taken in pieces of so many values."""
@@ -73,6 +79,8 @@ class ExactSearch:
         ``OMP_NUM_THREADS`` allows.
     """
 
+    recall = 1.0
+
     def __init__(self, X: NDArray[np.floating], n_jobs: int | None = None) -> None:
         self._X = X
         self._n_jobs = n_jobs
@@ -83,8 +91,9 @@ class ExactSearch:
         # neighbours that come in the order of the rows (frames of a film) would pass every bound
         self._order = np.random.RandomState(0).permutation(len(X)).astype(np.int32)
         self._points = self._factors(X, self._order)
-        # every product and sum of the matrix product may be rounded, and so may the rows be
-        self._error = (X.shape[1] + 8) * np.finfo(np.float32).eps
+        # every product and sum may be rounded, and so may the rows be; libraries add up long rows
+        # in pieces of a few hundred
+        self._error = (min(X.shape[1], LONGEST_SUM) + 8) * np.finfo(np.float32).eps
 
     def query(
         self, X: NDArray[np.floating], n_neighbors: int
@@ -124,8 +133,8 @@ class ExactSearch:
 
     def _factors(self, X: NDArray[np.floating], order: NDArray[np.int32]) -> _Points:
         n_features = X.shape[1]
-        factors = np.empty((len(X), n_features + 2), np.float32)
-        for rows in _blocks(len(X)):
+        factors = np.empty((len(order), n_features + 2), np.float32)
+        for rows in _blocks(len(order)):
             part = (X[order[rows]] - self._center) * self._scale
             factors[rows, :n_features] = part
             part = factors[rows, :n_features]
@@ -184,25 +193,38 @@ class ExactSearch:
         self, X: NDArray[np.floating], rows: NDArray[np.int32], block: _Nearest
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Distances and indices of the k nearest among the candidates of a block."""
-        candidates, crowded = block.candidates()
+        candidates = block.candidates()
         indices = self._order[candidates].astype(np.int64)
         distances = _distances(X, rows, self._X, indices)
         distances[candidates < 0] = np.inf
         distances, indices = _sorted(distances, indices, block.k)
-        for row in crowded:
-            distances[row], indices[row] = self._one_row(X[rows[row]], block.k)
+        crowded = np.flatnonzero(block.crowded)
+        for part in _blocks(len(crowded), CROWDED_ROWS):
+            self._look_at_each(X, rows, block, crowded[part], distances, indices)
         return distances, indices
 
-    def _one_row(
-        self, x: NDArray[np.floating], k: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        distances = np.empty((1, len(self._X)))
+    def _look_at_each(
+        self,
+        X: NDArray[np.floating],
+        rows: NDArray[np.int32],
+        block: _Nearest,
+        crowded: NDArray[np.intp],
+        distances: NDArray[np.float64],
+        indices: NDArray[np.int64],
+    ) -> None:
+        """Overwrite the result of rows that have many others within the error of rounding."""
+        factors = self._factors(X, rows[crowded]).factors
+        bound = block.bound_when_crowded[crowded, None]
+        found = []
         for columns in _blocks(len(self._X)):
-            gaps = np.subtract(self._X[columns], x, dtype=np.float64)
-            np.sqrt(np.einsum("ij,ij->i", gaps, gaps), out=distances[0, columns])
-        indices = np.arange(len(self._X))[None]
-        nearest = _sorted(distances, indices, k)
-        return nearest[0][0], nearest[1][0]
+            at, places = np.nonzero(_product(factors, self._points.transposed(columns)) > bound)
+            found.append((at, self._order[places + columns.start]))
+        at = np.concatenate([at for at, _ in found])
+        others = np.concatenate([others for _, others in found]).astype(np.int64)
+        for i, row in enumerate(crowded):
+            near = others[at == i][None]
+            of_row = _distances(X, rows[row : row + 1], self._X, near)
+            distances[row], indices[row] = (best[0] for best in _sorted(of_row, near, block.k))
 
 
 class _Nearest:
@@ -218,6 +240,7 @@ class _Nearest:
         self.rows = rows
         self.k = k
         self.crowded = np.zeros(len(half_squares), bool)
+        self.bound_when_crowded = np.zeros(len(half_squares), np.float32)
         self._n_kept = min(k + SPARE, n_samples)
         self._half_squares = half_squares
         self._error = error
@@ -256,14 +279,14 @@ class _Nearest:
         values = products.ravel()[found]
         self._add(found - other * width, other + others.start, values, len(products))
 
-    def candidates(self) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-        """Return the candidates of each row, -1 where there are no more, and crowded rows."""
+    def candidates(self) -> NDArray[np.int32]:
+        """Return the candidates of each row, -1 where there are no more."""
         self._merge()
         places = (self._best & 0xFFFFFFFF).astype(np.int32)
         values = -_floats(self._best)
         places[(self._best == EMPTY) | (values <= self._bound[:, None])] = -1
         n_most = max((places >= 0).sum(axis=1).max(), self.k)  # the nearest come first
-        return places[:, :n_most], np.flatnonzero(self.crowded)
+        return places[:, :n_most]
 
     def _add(
         self, rows: NDArray[np.intp], places: NDArray, values: NDArray[np.float32], n_seen: int
@@ -299,7 +322,9 @@ class _Nearest:
         if table.shape[1] > kept:
             first_lost = table[:, kept]
             lost = (first_lost != EMPTY) & (-_floats(first_lost) > self._bound)
+            lost &= ~self.crowded
             self.crowded |= lost
+            self.bound_when_crowded[lost] = self._bound[lost]
         self._bound[self.crowded] = np.inf
 
     def _set_bound(self, values: NDArray[np.float32]) -> None:

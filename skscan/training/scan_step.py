@@ -9,7 +9,7 @@ needs, is that of the whole batch: gradients begin when the last piece has added
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skscan.training.losses import SMALLEST_PROBABILITY
 
@@ -57,10 +57,9 @@ class ScanStep:
         self._entropy_weight = entropy_weight
         n_outputs = parameters.shape[1]
         self._piece = min(rows_of_a_piece(2 * n_outputs), batch_size)
-        kind: dict[str, Any] = {"dtype": parameters.dtype, "device": parameters.device}
-        self._rows = torch.empty(2 * batch_size * (len(parameters) - 1), **kind)
-        self._probabilities = torch.empty(2 * batch_size * n_outputs, **kind)
-        self._scratch = torch.empty(2 * self._piece * n_outputs, **kind)
+        self._rows = parameters.new_empty(2 * batch_size * (len(parameters) - 1))
+        self._probabilities = parameters.new_empty(2 * batch_size * n_outputs)
+        self._scratch = parameters.new_empty(2 * self._piece * n_outputs)
         self._gradient = torch.empty_like(parameters)
 
     def __call__(

@@ -83,3 +83,17 @@ def test_one_row_far_outside():
 def test_rows_in_the_order_of_their_neighbors():
     X = np.arange(3000, dtype=np.float32)[:, None] * np.ones(3, np.float32)
     assert_exact(X, X, *ExactSearch(X).query(X, 4))
+
+
+def test_a_third_of_the_rows_equal():
+    X = several_blocks()
+    X[np.random.RandomState(1).rand(len(X)) < 0.3] = 0.5
+    distances, indices = ExactSearch(X, 2).query(X, 5)
+    assert_exact(X, X, distances, indices)
+    equal = np.flatnonzero((X == 0.5).all(axis=1))
+    np.testing.assert_array_equal(indices[equal], np.tile(equal[:5], (len(equal), 1)))
+
+
+def test_few_different_distances():
+    X = np.random.RandomState(0).randint(2, size=(1500, 10)).astype(np.float32)
+    assert_exact(X, X, *ExactSearch(X).query(X, 8))
