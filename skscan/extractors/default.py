@@ -14,8 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skscan._progress import announce
+from skscan.engines.record import forget_engine
 from skscan.exceptions import ImageReadError
-from skscan.extractors._running import ENGINE_CONSTRAINTS, forget_engine
+from skscan.extractors._running import ENGINE_CONSTRAINTS
 from skscan.extractors.base import ImageFeatureExtractor
 from skscan.extractors.evidence import grouping_score, moved_views
 from skscan.extractors.passes import extract_together, mean_of_views
