@@ -36,6 +36,8 @@ _SHARDS_PER_WORKER = 4
 _IMAGES_ALIGNED = 256
 
 _ATTEMPTS = 3
+# What Dask raises when it has tried again itself, and what Ray does.
+_LOST_WORKER = {"KilledWorker", "RayActorError", "WorkerCrashedError"}
 _MAX_BYTES_IN_MEMORY = 2**29
 
 
@@ -273,7 +275,9 @@ def _map(function: Callable[..., Any], tasks: list[tuple[Any, ...]], n_jobs: int
             for i, result in parallel(calls):
                 results[i] = result  # noqa: PERF403 - what came before a loss is kept
             break
-        except BrokenExecutor as error:
+        except Exception as error:
+            if not _tells_of_a_lost_worker(error):
+                raise
             left = len(tasks) - len(results)
             if attempt == _ATTEMPTS:
                 raise RuntimeError(
@@ -288,6 +292,12 @@ def _map(function: Callable[..., Any], tasks: list[tuple[Any, ...]], n_jobs: int
                 stacklevel=3,
             )
     return [results[i] for i in range(len(tasks))]
+
+
+def _tells_of_a_lost_worker(error: Exception) -> bool:
+    """Tell a worker that is gone from an error in its work; the engines need not be installed."""
+    names = {each.__name__ for each in type(error).__mro__}
+    return isinstance(error, BrokenExecutor) or bool(names & _LOST_WORKER)
 
 
 def _numbered(i: int, function: Callable[..., Any], task: tuple[Any, ...]) -> tuple[int, Any]:
