@@ -33,7 +33,13 @@ from skscan._trust import TrustMixin
 from skscan.duplicates import near_duplicates
 from skscan.exceptions import SkippedImagesWarning
 from skscan.images import ImageCollection, SkippedImage, as_collection, is_feature_matrix
-from skscan.parts import default_part, fill_parts, inherit_settings, with_spaces
+from skscan.parts import (
+    default_part,
+    fill_parts,
+    inherit_settings,
+    trains_a_network,
+    with_spaces,
+)
 
 
 class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
@@ -65,8 +71,10 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
     self_label_trainer : SelfLabelTrainer or "skip", default=None
         Refines the best head; None is :class:`SelfLabelTrainer`, ``"skip"`` leaves it out.
     effort : {"fast", "default", "best"}, default="default"
-        How much is tried when `cluster_trainer` is None. With ``"best"``, an extractor that is
-        given by its name averages four views of each image.
+        How much is tried. With ``"best"``, the default extractor sees each image and its mirror
+        image at 128 and at 176 pixels, whose features stand side by side (at 128 alone where the
+        network is trained too); an extractor that is given by another name averages four views.
+        With ``"fast"``, fewer heads are trained when `cluster_trainer` is None.
     memory : str or object with the joblib.Memory interface, default=None
         Where to cache features and neighbours, keyed by the data and the parameters that matter;
         with at least 2^24 samples times clusters also starts and groups of heads, so that a fit
@@ -406,7 +414,9 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
     def _part(self, name: str, random_state: np.random.RandomState) -> Any:
         current = getattr(self, name)
         if current is None or isinstance(current, (str, list, tuple)):
-            part = default_part(name, current, self.effort)
+            # a network that is trained must be one, seeing images at one size
+            several = not trains_a_network(self)
+            part = default_part(name, current, self.effort, several_sizes=several)
         else:
             part = clone(current)
         return inherit_settings(part, self, random_state)

@@ -21,13 +21,22 @@ PARTS = frozenset(
     }
 )
 
-#: Views of each image that extractors average which stand for a name, where an effort asks for it.
+#: Views of each image that extractors take which stand for a name, where an effort asks for it: all
+#: at one size, or an equal share of them at each.
 VIEWS_OF_EFFORT = {"best": 4}
+
+#: Sides in pixels at which the default extractor looks at images side by side, where an effort asks
+#: for it: at the larger one it sees more, and what is seen at both is more than at either.
+SIZES_OF_EFFORT = {"best": (128, 176)}
+
+DEFAULT_SIZE = 128
 
 _INHERITED = {"device": "auto", "n_jobs": None, "verbose": 0}
 
 
-def default_part(part: str, name: Any, effort: str) -> BaseEstimator:
+def default_part(
+    part: str, name: Any, effort: str, *, several_sizes: bool = False
+) -> BaseEstimator:
     """Build the part that stands for None, a name or a list of extractors.
 
     Parameters
@@ -39,6 +48,8 @@ def default_part(part: str, name: Any, effort: str) -> BaseEstimator:
         the name of a timm model or a list of names and extractors.
     effort : {"fast", "default", "best"}
         Chooses the schedule of the ClusterTrainer, and with "best" the views of the extractor.
+    several_sizes : bool, default=False
+        Whether the default extractor may be several, side by side, one for each size of the effort.
 
     Returns
     -------
@@ -51,7 +62,9 @@ def default_part(part: str, name: Any, effort: str) -> BaseEstimator:
         If the part has no parts of that name.
     """
     if part == "feature_extractor":
-        return _extractor("default" if name is None else name, VIEWS_OF_EFFORT.get(effort, 1))
+        sizes = SIZES_OF_EFFORT.get(effort) if several_sizes else None
+        name = "default" if name is None else name
+        return _extractor(name, VIEWS_OF_EFFORT.get(effort, 1), sizes or (DEFAULT_SIZE,))
     if part == "n_clusters" and name == "auto":
         from skscan.cluster_count import ClusterCountSearch
 
@@ -128,20 +141,52 @@ def fill_parts(estimator: Any, params: dict[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _extractor(name: str | Sequence[Any], n_views: int) -> BaseEstimator:
+def trains_a_network(estimator: Any) -> bool:
+    """Tell whether a trainer of the estimator goes on with the extractor's network."""
+    trainers = (
+        getattr(estimator, name, None) for name in ("cluster_trainer", "self_label_trainer")
+    )
+    return any(getattr(trainer, "scope", "heads") == "network" for trainer in trainers)
+
+
+def default_extractor(sizes: Sequence[int], **settings: Any) -> BaseEstimator:
+    """Build the extractor that stands for "default", or several at different sizes side by side.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Sides in pixels.
+    **settings : dict
+        Other parameters of `DefaultFeatureExtractor`.
+
+    Returns
+    -------
+    extractor : DefaultFeatureExtractor or JoinedFeatureExtractor
+    """
+    from skscan.extractors.default import DefaultFeatureExtractor
+
+    extractors = [DefaultFeatureExtractor(image_size=size, **settings) for size in sizes]
+    return _side_by_side(extractors) if len(extractors) > 1 else extractors[0]
+
+
+def _extractor(name: str | Sequence[Any], n_views: int, sizes: Sequence[int]) -> BaseEstimator:
     if not isinstance(name, str):
-        from skscan.extractors.joined import JoinedFeatureExtractor
-
-        return JoinedFeatureExtractor(
-            [_extractor(each, n_views) if isinstance(each, str) else clone(each) for each in name]
-        )
+        extractors = []
+        for each in name:
+            made = _extractor(each, n_views, sizes) if isinstance(each, str) else clone(each)
+            extractors += getattr(made, "extractors", [made]) if isinstance(each, str) else [made]
+        return _side_by_side(extractors)
     if name == "default":
-        from skscan.extractors.default import DefaultFeatureExtractor
-
-        return DefaultFeatureExtractor(n_views=n_views)
+        return default_extractor(sizes, n_views=max(n_views // len(sizes), 1))
     from skscan.extractors.timm import TimmFeatureExtractor
 
     return TimmFeatureExtractor(name, n_views=n_views)
+
+
+def _side_by_side(extractors: list[Any]) -> BaseEstimator:
+    from skscan.extractors.joined import JoinedFeatureExtractor
+
+    return JoinedFeatureExtractor(extractors)
 
 
 def inherit_settings(part: Any, owner: Any, random_state: np.random.RandomState) -> Any:

@@ -96,7 +96,7 @@ def cluster(
     ] = options.Effort.DEFAULT,
     backbone: options.Backbone = options.DEFAULT,
     weights: options.Weights = None,
-    image_size: options.ImageSize = options.DEFAULT_IMAGE_SIZE,
+    image_size: options.ImageSizeOfEffort = None,
     views: options.Views = None,
     errors: options.Errors = options.OnUnreadable.SKIP,
     jobs: options.Jobs = None,
@@ -123,6 +123,8 @@ def cluster(
     if n_clusters != options.AUTO and n_clusters > len(paths):
         raise WrongUse(f"-k {n_clusters} is more than the {len(paths)} images in {folder}")
     classes = classes_from_folders(paths) if evaluate else None
+    more_sizes = _more_sizes(image_size, effort.value, backbone, weights)
+    n_views = _number_of_views(views, effort.value, backbone, 1 + len(more_sizes))
     with ResultsFolder(out) as results:
         beginning = now()
         interrupt.keep(lambda: _what_is_kept(results, beginning))
@@ -137,8 +139,9 @@ def cluster(
                 extractor=extractor_from_options(
                     backbone=backbone,
                     weights=weights,
-                    image_size=image_size,
-                    views=_number_of_views(views, effort.value, backbone),
+                    image_size=image_size or options.DEFAULT_IMAGE_SIZE,
+                    more_sizes=more_sizes,
+                    views=n_views,
                     errors=errors.value,
                     jobs=jobs,
                     device=device,
@@ -183,12 +186,24 @@ def _default_results_folder(folder: Path) -> Path:
     return Path(f"{name or 'images'}-clusters")
 
 
-def _number_of_views(views: int | None, effort: str, backbone: str) -> int:
+def _more_sizes(
+    image_size: int | None, effort: str, backbone: str, weights: Path | None
+) -> tuple[int, ...]:
+    if image_size is not None or backbone != options.DEFAULT or weights is not None:
+        return ()
+    from skscan.parts import SIZES_OF_EFFORT
+
+    sizes = SIZES_OF_EFFORT.get(effort, ())
+    return tuple(size for size in sizes if size != options.DEFAULT_IMAGE_SIZE)
+
+
+def _number_of_views(views: int | None, effort: str, backbone: str, n_sizes: int = 1) -> int:
     if views is not None:
         return views
     from skscan.parts import VIEWS_OF_EFFORT
 
-    return 1 if backbone == options.PIXELS else VIEWS_OF_EFFORT.get(effort, 1)
+    wanted = 1 if backbone == options.PIXELS else VIEWS_OF_EFFORT.get(effort, 1)
+    return max(wanted // n_sizes, 1)
 
 
 def _what_is_kept(results: ResultsFolder, beginning: float) -> str:

@@ -1,5 +1,6 @@
 """Which feature extractor the options ask for, and how one is described."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ from skscan.cli.errors import WrongUse
 from skscan.cli.options import DEFAULT, DEFAULT_IMAGE_SIZE, EMBEDDED_BACKBONE, PIXELS
 
 if TYPE_CHECKING:
+    from skscan.extractors.joined import JoinedFeatureExtractor
     from skscan.extractors.timm import TimmFeatureExtractor
 
 
@@ -15,6 +17,7 @@ def extractor_from_options(
     backbone: str,
     weights: Path | None,
     image_size: int,
+    more_sizes: Sequence[int] = (),
     views: int = 1,
     errors: str,
     jobs: int | None,
@@ -25,7 +28,8 @@ def extractor_from_options(
 ) -> Any:
     """Return the feature extractor that the options ask for.
 
-    Weights without a backbone are those of the embedded one.
+    Weights without a backbone are those of the embedded one. With `more_sizes` the default
+    extractor sees images at these too, and what it sees stands side by side.
 
     Raises
     ------
@@ -49,25 +53,27 @@ def extractor_from_options(
         from skscan.extractors.pixels import PixelFeatureExtractor
 
         return PixelFeatureExtractor(**shared)
-    shared |= {"image_size": image_size, "n_views": views, "device": device}
-    shared |= {"engine": engine, "precision": precision}
+    shared |= {"n_views": views, "device": device, "engine": engine, "precision": precision}
     if backbone == DEFAULT and weights is None:
-        from skscan.extractors.default import DefaultFeatureExtractor
+        from skscan.parts import default_extractor
 
-        return DefaultFeatureExtractor(**shared)
+        return default_extractor((image_size, *more_sizes), **shared)
     from skscan.extractors.timm import TimmFeatureExtractor
 
     name = EMBEDDED_BACKBONE if backbone == DEFAULT else backbone
     path = None if weights is None else str(weights.resolve())  # `predict` reads it again
-    return TimmFeatureExtractor(name, weights=path, **shared)
+    return TimmFeatureExtractor(name, weights=path, image_size=image_size, **shared)
 
 
 def describe_extractor(extractor: Any) -> str:
     """Return one phrase on what `extractor` is, and on the labels it has seen in training."""
     from skscan.extractors.default import DefaultFeatureExtractor
+    from skscan.extractors.joined import JoinedFeatureExtractor
     from skscan.extractors.pixels import PixelFeatureExtractor
     from skscan.extractors.timm import TimmFeatureExtractor
 
+    if isinstance(extractor, JoinedFeatureExtractor):
+        return _describe_joined(extractor)
     if isinstance(extractor, PixelFeatureExtractor):
         return PIXELS
     if isinstance(extractor, DefaultFeatureExtractor):
@@ -78,6 +84,19 @@ def describe_extractor(extractor: Any) -> str:
     else:
         described, views = _describe_network(extractor), getattr(extractor, "n_views", 1)
     return f"{described}, mean of {views} views" if views > 1 else described
+
+
+def _describe_joined(extractor: "JoinedFeatureExtractor") -> str:
+    """Describe each part once, with the sizes at which it sees the images."""
+    sizes: dict[str, list[int]] = {}
+    for part in extractor.extractors_:
+        size = getattr(part, "image_size", None)
+        sizes.setdefault(describe_extractor(part), []).extend([] if size is None else [size])
+    described = [
+        f"{part}, at {' and '.join(map(str, found))} px" if len(found) > 1 else part
+        for part, found in sizes.items()
+    ]
+    return "; ".join(described)
 
 
 def _describe_timm(extractor: "TimmFeatureExtractor") -> str:

@@ -127,6 +127,16 @@ ImageSize = Annotated[
         help="Side in pixels at which the backbone sees the images.",
     ),
 ]
+ImageSizeOfEffort = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size",
+        metavar="N",
+        parser=whole_number(16, 1024),
+        help="Side in pixels at which the backbone sees the images.  [default: 128; 128 and 176 "
+        "side by side with --effort best and the default backbone]",
+    ),
+]
 Views = Annotated[
     int | None,
     typer.Option(
@@ -134,7 +144,8 @@ Views = Annotated[
         metavar="N",
         parser=whole_number(1, MAX_VIEWS),
         help="Average the features of so many views of each image, at so many times the cost: as "
-        "it is, mirrored, and closer up.  [default: 4 with --effort best, else 1]",
+        "it is, mirrored, and closer up.  [default: 4 with --effort best, or 2 at each of two "
+        "sizes; else 1]",
     ),
 ]
 Errors = Annotated[

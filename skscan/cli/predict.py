@@ -152,9 +152,10 @@ def _load_clusterer(folder: Path) -> "SCANClusterer":
 
 def _use_settings(clusterer: "SCANClusterer", **settings: Any) -> None:
     """Hand over how to run, which is this command's choice and not that of the saved run."""
-    extractor: Any = clusterer.feature_extractor_
-    known = extractor.get_params()
-    extractor.set_params(**{name: value for name, value in settings.items() if name in known})
+    whole: Any = clusterer.feature_extractor_
+    for extractor in getattr(whole, "extractors_", [whole]):
+        known = extractor.get_params()
+        extractor.set_params(**{name: value for name, value in settings.items() if name in known})
 
 
 def _predict(

@@ -30,10 +30,11 @@ class NewImages:
         self._model = model
         extractor: Any = getattr(model, "feature_extractor_", None)
         self.can_sort = extractor is not None
-        if hasattr(extractor, "get_params"):
-            quick = {"n_jobs": 1, "verbose": 0}  # for one image at a time
-            known = extractor.get_params(deep=False)
-            extractor.set_params(**{name: quick[name] for name in quick.keys() & known.keys()})
+        quick = {"n_jobs": 1, "verbose": 0}  # for one image at a time
+        for part in getattr(extractor, "extractors_", [extractor]):
+            if hasattr(part, "get_params"):
+                known = part.get_params(deep=False)
+                part.set_params(**{name: quick[name] for name in quick.keys() & known.keys()})
 
     def sort(self, name: str, data: bytes) -> list[tuple[int, float]]:
         """Return the most probable clusters of an image.

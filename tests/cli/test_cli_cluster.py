@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from skscan import load
-from skscan.cli.cluster import _number_of_views
+from skscan.cli.cluster import _more_sizes, _number_of_views
+from skscan.cli.features import describe_extractor, extractor_from_options
 from skscan.images import list_images
 
 QUICK = ["--effort", "fast", "--backbone", "pixels"]
@@ -97,6 +98,37 @@ def test_views_are_those_asked_for_or_of_the_effort(
 
 
 @pytest.mark.parametrize(
+    ("image_size", "effort", "backbone", "weights", "expected"),
+    [
+        (None, "default", "default", None, ()),
+        (None, "best", "default", None, (176,)),
+        (128, "best", "default", None, ()),
+        (None, "best", "resnet18", None, ()),
+        (None, "best", "default", Path("weights.pth"), ()),
+    ],
+)
+def test_the_best_effort_looks_at_two_sizes_unless_one_is_asked_for(
+    image_size, effort, backbone, weights, expected
+):
+    assert _more_sizes(image_size, effort, backbone, weights) == expected
+
+
+def test_an_extractor_of_two_sizes_is_told_in_one_phrase():
+    shared = {"weights": None, "errors": "skip", "jobs": None, "device": "cpu", "verbose": 0}
+    pair = extractor_from_options(
+        backbone="default", image_size=128, more_sizes=(176,), views=4, **shared
+    )
+    assert [each.image_size for each in pair.extractors] == [128, 176]
+    for each in pair.extractors:
+        each.choice_ = "backbone"
+    told = describe_extractor(pair.fitted_with(pair.extractors))
+    expected = "efficientnet_lite0 (trained with ImageNet labels), mean of 4 views"
+    assert told == f"{expected}, at 128 and 176 px"
+    pair.extractors[0].choice_ = "pixels"
+    assert describe_extractor(pair) == f"pixels; {expected}"
+
+
+@pytest.mark.parametrize(
     ("views", "effort", "backbone", "expected"),
     [
         (None, "default", "default", 1),
@@ -107,6 +139,12 @@ def test_views_are_those_asked_for_or_of_the_effort(
 )
 def test_how_many_views_are_taken(views, effort, backbone, expected):
     assert _number_of_views(views, effort, backbone) == expected
+
+
+def test_views_are_shared_by_the_sizes():
+    assert _number_of_views(None, "best", "default", 2) == 2
+    assert _number_of_views(None, "default", "default", 2) == 1
+    assert _number_of_views(4, "best", "default", 2) == 4
 
 
 def test_same_seed_same_clusters(skscan, shared_digits, results, tmp_path):

@@ -22,6 +22,7 @@ from skscan import (
     PixelFeatureExtractor,
     SCANClassifier,
     SCANClusterer,
+    SelfLabelTrainer,
     TimmFeatureExtractor,
 )
 from skscan.exceptions import SkippedImagesWarning, SkscanWarning
@@ -30,7 +31,7 @@ from skscan.extractors.views import MAX_VIEWS, make_view
 from skscan.images import list_images
 from skscan.networks.architecture import build_backbone
 from skscan.networks.trained import TrainedNetwork
-from skscan.parts import default_part
+from skscan.parts import default_part, trains_a_network
 
 PIXELS = pixel_arrays(5, 40, 40)
 SIDE = 32
@@ -222,6 +223,46 @@ class TestClusterers:
             assert default_part("feature_extractor", name, effort).n_views == n_views
         pair = default_part("feature_extractor", ["resnet18", network(n_views=2)], effort)
         assert [each.n_views for each in pair.extractors] == [n_views, 2]
+
+    @pytest.mark.parametrize("effort", ["fast", "default"])
+    def test_less_effort_looks_at_one_size(self, effort):
+        assert default_part("feature_extractor", None, effort, several_sizes=True).image_size == 128
+
+    def test_the_best_effort_looks_at_two_sizes(self):
+        def sizes(name):
+            joined = default_part("feature_extractor", name, "best", several_sizes=True)
+            return [each.image_size for each in joined.extractors]
+
+        assert sizes("default") == sizes(None) == [128, 176]
+        joined = default_part("feature_extractor", None, "best", several_sizes=True)
+        assert [each.n_views for each in joined.extractors] == [2, 2]  # four between them
+        assert sizes(["default", network()]) == [128, 176, SIDE]  # each a space of its own
+        named = default_part("feature_extractor", "resnet18", "best", several_sizes=True)
+        assert named.image_size == 128
+
+    def test_parameters_of_the_default_extractor_are_those_of_one(self):
+        clusterer = SCANClusterer(effort="best").set_params(feature_extractor__image_size=SIDE)
+        assert clusterer.feature_extractor.image_size == SIDE
+        assert (
+            clusterer.feature_extractor.n_views
+            == default_part("feature_extractor", None, "best").n_views
+        )
+
+    @pytest.mark.parametrize("trainer", ["cluster_trainer", "self_label_trainer"])
+    def test_a_network_that_is_trained_too_sees_one_size(self, trainer):
+        own = {"cluster_trainer": ClusterTrainer, "self_label_trainer": SelfLabelTrainer}[trainer]
+        assert trains_a_network(SCANClusterer(**{trainer: own(scope="network")}))
+        assert not trains_a_network(SCANClusterer(**{trainer: own()}))
+        assert not trains_a_network(SCANClusterer(self_label_trainer="skip"))
+
+    def test_the_best_effort_sorts_new_images_alike(self, digits, tmp_path, monkeypatch):
+        monkeypatch.setattr("skscan.parts.SIZES_OF_EFFORT", {"best": (24, SIDE)})
+        monkeypatch.setattr("skscan.training.clustering.EFFORTS", {"best": {"n_heads": 3}})
+        clusterer = SCANClusterer(3, effort="best", random_state=0, device="cpu").fit(digits)
+        assert clusterer.n_features_in_ == 2 * 1280
+        again = skscan.load(skscan.save(clusterer, tmp_path / "model"))
+        assert [each.image_size for each in again.feature_extractor_.extractors_] == [24, SIDE]
+        assert_allclose(again.predict_proba(digits), clusterer.probabilities_, atol=1e-4)
 
 
 def pixels(images):
