@@ -171,7 +171,7 @@ def default_extractor(sizes: Sequence[int], **settings: Any) -> BaseEstimator:
 
 def _extractor(name: str | Sequence[Any], n_views: int, sizes: Sequence[int]) -> BaseEstimator:
     if not isinstance(name, str):
-        extractors = []
+        extractors: list[Any] = []
         for each in name:
             made = _extractor(each, n_views, sizes) if isinstance(each, str) else clone(each)
             extractors += getattr(made, "extractors", [made]) if isinstance(each, str) else [made]

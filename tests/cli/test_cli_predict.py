@@ -8,6 +8,11 @@ import os
 import timm
 from safetensors.torch import save_file
 
+from skscan import JoinedFeatureExtractor, PixelFeatureExtractor, SCANClusterer
+from skscan.cli.predict import _use_settings
+from skscan.extractors.default import DefaultFeatureExtractor
+from skscan.serving.new_images import NewImages
+
 
 def rows_of_clusters(table: bytes) -> list[list[str]]:
     """The columns that clusters.csv has, of a table of predictions or of that one."""
@@ -94,3 +99,14 @@ def test_weights_of_ones_own_are_found_again(skscan, shared_digits, tmp_path, mo
     run = skscan("predict", tmp_path / "out", shared_digits, "--quiet")
     assert run.exit_code == 1
     assert "my weights.safetensors" in run.stderr
+
+
+def test_each_of_several_extractors_gets_the_settings_of_this_run():
+    parts = [DefaultFeatureExtractor(n_jobs=2), PixelFeatureExtractor(n_jobs=2)]
+    clusterer = SCANClusterer()
+    clusterer.feature_extractor_ = JoinedFeatureExtractor(parts).fitted_with(parts)
+    _use_settings(clusterer, device="cpu", n_jobs=3)
+    assert [part.n_jobs for part in parts] == [3, 3]
+    assert parts[0].device == "cpu"
+    NewImages(clusterer)  # serves one image at a time
+    assert [part.n_jobs for part in parts] == [1, 1]
