@@ -121,7 +121,7 @@ def test_an_extractor_of_two_sizes_is_told_in_one_phrase():
     assert [each.image_size for each in pair.extractors] == [128, 176]
     for each in pair.extractors:
         each.choice_ = "backbone"
-    told = describe_extractor(pair.fitted_with(pair.extractors))
+    told = describe_extractor(pair.fitted_with(pair.extractors, (1280, 1280)))
     expected = "efficientnet_lite0 (trained with ImageNet labels), mean of 4 views"
     assert told == f"{expected}, at 128 and 176 px"
     pair.extractors[0].choice_ = "pixels"

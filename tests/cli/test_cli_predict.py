@@ -104,7 +104,7 @@ def test_weights_of_ones_own_are_found_again(skscan, shared_digits, tmp_path, mo
 def test_each_of_several_extractors_gets_the_settings_of_this_run():
     parts = [DefaultFeatureExtractor(n_jobs=2), PixelFeatureExtractor(n_jobs=2)]
     clusterer = SCANClusterer()
-    clusterer.feature_extractor_ = JoinedFeatureExtractor(parts).fitted_with(parts)
+    clusterer.feature_extractor_ = JoinedFeatureExtractor(parts).fitted_with(parts, (1280, 64))
     _use_settings(clusterer, device="cpu", n_jobs=3)
     assert [part.n_jobs for part in parts] == [3, 3]
     assert parts[0].device == "cpu"
