@@ -16,9 +16,9 @@ MAX_ENTRIES = 2**24
 MAX_EDGES = 2**22
 
 
-def row_blocks(n_rows: int, n_columns: int, max_entries: int = MAX_ENTRIES) -> Iterator[slice]:
-    """Cut rows into blocks of at most `max_entries` values, of one row at least."""
-    step = max(max_entries // max(n_columns, 1), 1)
+def row_blocks(n_rows: int, n_columns: int, max_entries: int | None = None) -> Iterator[slice]:
+    """Cut rows into blocks of at most `max_entries` values (2^24), of one row at least."""
+    step = max((max_entries or MAX_ENTRIES) // max(n_columns, 1), 1)
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
 
