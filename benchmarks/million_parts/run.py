@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from million_parts.generated import write_features
+from million_parts.generated import N_FEATURES, write_features
+from million_parts.page import LISTS_FROM
 
 SAMPLING_SECONDS = 0.2
 
@@ -110,7 +111,7 @@ def fit(folder: Path, n_samples: int, n_clusters: int, n_heads: int, seed: int) 
         n_clusters,
         cluster_trainer=ClusterTrainer(n_heads=n_heads),
         self_label_trainer="skip",
-        neighbor_miner=NeighborMiner(20, backend=InvertedLists) if n_samples > 50_000 else None,
+        neighbor_miner=NeighborMiner(20, backend=InvertedLists) if n_samples > LISTS_FROM else None,
         memory=str(folder / "memory"),
         random_state=seed,
         verbose=1,
@@ -161,10 +162,25 @@ def compare(folder: Path, n_clusters: int, seed: int) -> dict:
     return {"accuracy_of_minibatch_kmeans": clustering_accuracy(classes, labels)}
 
 
+def foretell(n_samples: int, n_clusters: int, n_heads: int) -> dict:
+    """Plan the fit, in processor seconds."""
+    from skscan.planning import measure_machine, plan_fit
+    from skscan.planning.job import Job
+
+    job = Job(n_samples, N_FEATURES, n_clusters, n_heads)
+    plan = plan_fit(job, measure_machine(job, clock=time.process_time))
+    return {
+        "n_samples": n_samples,
+        "stages": {stage.name: stage.seconds for stage in plan.stages},
+        "memory_gib": plan.memory_bytes / 2**30,
+        "advice": plan.advice,
+    }
+
+
 def main() -> None:
-    """Run one fit or comparison under a limit; add its figures to ``results.jsonl``."""
+    """Run one fit or comparison under a limit; write its figures to a file of that name."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["fit", "compare"])
+    parser.add_argument("what", choices=["fit", "plan", "compare"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--n", type=int, required=True)
     parser.add_argument("--clusters", type=int, required=True)
@@ -178,6 +194,8 @@ def main() -> None:
     if options.what == "fit":
         sizes = options.n, options.clusters, options.heads
         found = fit(options.folder, *sizes, options.seed)
+    elif options.what == "plan":
+        found = foretell(options.n, options.clusters, options.heads)
     else:
         found = compare(options.folder, options.clusters, options.seed)
     found["limit_gib"] = options.limit_gib

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from skscan.cli import options
+from skscan.cli.errors import WrongUse
 from skscan.cli.features import describe_extractor
 from skscan.cli.planning import show_plan
 from skscan.cli.predict import load_model
@@ -76,11 +77,9 @@ def info(
     """
     if plan is not None:
         if out is not None:
-            raise typer.BadParameter("--plan takes no OUT", param_hint="'OUT'")
+            raise WrongUse("--plan takes no OUT: it foretells a fit that is not there yet.")
         if plan < n_clusters:
-            raise typer.BadParameter(
-                f"got {n_clusters}, takes at most the {plan} samples", param_hint="'-k'"
-            )
+            raise WrongUse(f"-k got {n_clusters}, takes at most the {plan} samples.")
         show_plan(plan, n_features, n_clusters, n_heads, images=not features, as_json=as_json)
         return
     found = _environment() if out is None else _results(out)

@@ -60,7 +60,7 @@ class Machine:
     scaling, results : Line
         Of a number of rows.
     exact_mining, approximate_mining : float
-        Of a pair of rows; of a row, for each root of their number. The second is NaN where no
+        Of a pair of rows; of a row, for each doubling of their number. The second is NaN where no
         approximate search is installed.
     starts : Line
         Of one start, of the rows that it is made on.
@@ -241,14 +241,14 @@ class _Trial:
 
 
 def _approximate_mining(job: Job, clock: Callable[[], float]) -> float:
-    """Return the seconds of approximate mining, of a row and for each root of their number."""
+    """Return the seconds of approximate mining, of a row and for each doubling of their number."""
     scaled = FeatureScaler().fit_transform(_mixture(APPROXIMATE_ROWS, job.n_features))
     miner = NeighborMiner(N_NEIGHBORS, backend="faiss")
     try:
         seconds = _seconds(lambda: miner.fit_transform(scaled), clock, repeats=1)
     except ImportError:
         return float("nan")
-    return seconds / APPROXIMATE_ROWS**1.5
+    return seconds / (APPROXIMATE_ROWS * np.log2(APPROXIMATE_ROWS))
 
 
 def _image_seconds(clock: Callable[[], float]) -> float:

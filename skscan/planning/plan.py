@@ -117,7 +117,7 @@ def _stages(job: Job, machine: Machine, images: bool) -> list[Stage]:
     affinity = 2 * AFFINITY_ENTRIES * n * N_NEIGHBORS * NUMBER
     base = LIBRARIES + WORKSPACE
     exact = n <= EXACT_LIMIT or math.isnan(machine.approximate_mining)
-    mining = machine.exact_mining * n**2 if exact else machine.approximate_mining * n**1.5
+    mining = machine.exact_mining * n**2 if exact else machine.approximate_mining * n * math.log2(n)
     sample = job.sample_of_starts
     start = machine.starts(sample) + machine.starts.slope / KMEANS_STEPS * (n - sample)
     group = machine.label_step * job.label_steps + machine.head_step * job.head_steps

@@ -1,0 +1,124 @@
+"""What a fit will take: counts are those of the training, and what does not fit is said."""
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from skscan import ClusterTrainer, NeighborMiner
+from skscan.cli import app
+from skscan.planning import Machine, machine, measure_machine, plan_fit
+from skscan.planning.job import Job
+from skscan.planning.machine import Line
+from skscan.training.batched_heads import Adam
+
+MACHINE = Machine(
+    scaling=Line(0.1, 1e-5),
+    exact_mining=1e-8,
+    approximate_mining=1e-5,
+    starts=Line(0.1, 1e-5),
+    label_step=0.01,
+    head_step=0.02,
+    selection=Line(0.0, 1e-6),
+    loss=Line(0.0, 1e-6),
+    results=Line(0.0, 1e-6),
+    image=0.01,
+    disk_byte=1e-9,
+    memory_bytes=16 * 2**30,
+    disk_bytes=100 * 2**30,
+)
+
+
+@pytest.fixture
+def quick_trial(monkeypatch):
+    monkeypatch.setattr(machine, "SIZES", (150, 400))
+    monkeypatch.setattr(machine, "APPROXIMATE_ROWS", 400)
+    monkeypatch.setattr(machine, "DISK_BYTES", 2**20)
+
+
+@pytest.mark.parametrize(("n_samples", "n_heads"), [(300, 4), (1500, 3)])
+def test_steps_are_counted_as_they_are_made(n_samples, n_heads, monkeypatch):
+    features = np.random.RandomState(0).randn(n_samples, 4).astype(np.float32)
+    graph = NeighborMiner(5).fit_transform(features)
+    steps, step = [], Adam.step
+    monkeypatch.setattr(
+        Adam, "step", lambda self, *arguments: steps.append(1) or step(self, *arguments)
+    )
+    trainer = ClusterTrainer(n_heads=n_heads)
+    trainer.train(features, graph, 3, random_state=np.random.RandomState(0))
+    job = Job(n_samples, 4, 3, n_heads)
+    assert len(steps) == job.n_groups * (job.label_steps + job.head_steps)
+
+
+def test_more_samples_take_more_of_all():
+    plans = [plan_fit(Job(n, 768, 1000, 10), MACHINE) for n in (10_000, 100_000, 1_000_000)]
+    for one, other in pairwise(plans):
+        assert one.seconds < other.seconds
+        assert one.memory_bytes < other.memory_bytes
+        assert one.disk_bytes < other.disk_bytes
+    assert plans[0].advice == []
+
+
+def test_images_are_a_stage_of_their_own():
+    stages = [stage.name for stage in plan_fit(Job(1000, 1280, 10), MACHINE, images=True).stages]
+    assert stages[0] == "extraction"
+    assert plan_fit(Job(1000, 1280, 10), MACHINE).stages[0].name == "scaling"
+
+
+def test_what_does_not_fit_is_said_with_a_size_that_does():
+    job = Job(100_000_000, 768, 1000, 10)
+    plan = plan_fit(job, MACHINE)
+    memory, disk = plan.advice
+    assert "drawn at random" in memory
+    assert "TMPDIR" in disk
+    n_samples = int(memory.split("fit on ")[1].split(" samples")[0].replace(",", ""))
+    smaller = plan_fit(replace(job, n_samples=n_samples), MACHINE)
+    assert 0.5 * 16 * 2**30 < smaller.memory_bytes <= 0.8 * 16 * 2**30
+
+
+def test_without_an_approximate_search_the_square_is_foretold():
+    plan = plan_fit(Job(1_000_000, 768, 10), replace(MACHINE, approximate_mining=float("nan")))
+    assert "skscan[faiss]" in plan.advice[0]
+    mining = next(stage for stage in plan.stages if stage.name == "mining")
+    assert mining.seconds == pytest.approx(1e4, rel=0.01)
+
+
+def test_a_trial_measures_every_stage(quick_trial):
+    measured = measure_machine(Job(2000, 16, 3, 3))
+    plan = plan_fit(Job(2000, 16, 3, 3), measured)
+    assert all(stage.seconds > 0 for stage in plan.stages)
+    assert 0 < plan.seconds < 60
+
+
+def test_the_command_shows_the_plan(quick_trial):
+    arguments = ["info", "--plan", "2000", "-k", "3", "--features", "--n-features", "16"]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["n_samples"] == 2000
+    assert found["seconds"] == pytest.approx(
+        sum(stage["seconds"] for stage in found["stages"].values()), abs=0.1
+    )
+    shown = CliRunner().invoke(app, arguments)
+    assert [line.split()[0] for line in shown.stdout.splitlines()[:3]] == [
+        "stage",
+        "scaling",
+        "mining",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--plan", "many"], "takes a whole number of at least 2"),
+        (["--plan", "5", "-k", "9"], "takes at most the 5 samples"),
+        (["somewhere", "--plan", "100"], "--plan takes no OUT"),
+    ],
+)
+def test_wrong_use_is_said(arguments, message):
+    result = CliRunner().invoke(app, ["info", *arguments])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
