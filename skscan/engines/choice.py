@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from skscan._device import resolve_device
+from skscan.engines.record import recorded_engine
 from skscan.engines.tuning import stored_choice
 from skscan.exceptions import SkscanWarning
 
-__all__ = ["Choice", "choose_engine", "how_to_install", "is_installed"]
+__all__ = ["Choice", "choose_engine", "engine_that_decides", "how_to_install", "is_installed"]
 
 _PACKAGES = {"torch": "torch", "compile": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 _PRECISIONS = {
@@ -99,6 +100,28 @@ def choose_engine(
     if precision == "float32":
         return Choice(_default_on_cpu(), precision, device)
     return Choice("openvino" if is_installed("openvino") else "torch", precision, device)
+
+
+def engine_that_decides(extractor: Any) -> dict[str, str]:
+    """Return what of engine and precision makes the features of an extractor different ones.
+
+    Parameters
+    ----------
+    extractor : estimator
+        Any; those without the parameters `engine` and `precision` have no such thing.
+
+    Returns
+    -------
+    details : dict
+        Empty for float32, in which all engines agree up to rounding, so that what one has computed
+        serves the others too. bfloat16 is rounded by each engine in its own way.
+    """
+    if getattr(extractor, "precision", None) != "bfloat16" or not hasattr(extractor, "engine"):
+        return {}
+    choice = choose_engine(
+        extractor.engine, "bfloat16", extractor.device, recorded_engine(extractor)
+    )
+    return {"engine": choice.engine, "precision": choice.precision}
 
 
 def _default_on_cpu() -> str:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from sklearn.utils._param_validation import StrOptions
 
 from skscan.engines.base import ENGINES, PRECISIONS
+from skscan.engines.record import forget_engine, recorded_engine
 from skscan.extractors.base import ImageFeatureExtractor
 
 if TYPE_CHECKING:
     from skscan.engines.base import Engine, NetworkSource
 
-__all__ = ["ENGINE_CONSTRAINTS", "EngineFeatureExtractor", "forget_engine", "recorded_engine"]
+__all__ = ["ENGINE_CONSTRAINTS", "EngineFeatureExtractor"]
 
 ENGINE_CONSTRAINTS: dict[str, list[Any]] = {
     "engine": [StrOptions({"auto", *ENGINES})],
@@ -78,16 +79,3 @@ class EngineFeatureExtractor(ImageFeatureExtractor):
     @property
     def _n_features_out(self) -> int:
         return self._compute().n_features
-
-
-def forget_engine(extractor: Any) -> None:
-    """Take away the record of an earlier fit, which the next choice would keep to."""
-    for name in ("engine_", "precision_"):
-        if hasattr(extractor, name):
-            delattr(extractor, name)
-
-
-def recorded_engine(extractor: Any) -> tuple[str, str] | None:
-    """Return engine and precision that an extractor was fitted with; None before that."""
-    engine = getattr(extractor, "engine_", None)
-    return None if engine is None else (engine, extractor.precision_)

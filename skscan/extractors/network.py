@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skscan.engines.base import FrozenNetwork, NetworkSource
+from skscan.engines.choice import engine_that_decides
 from skscan.extractors._running import EngineFeatureExtractor
-from skscan.extractors.passes import decisive_engine
 from skscan.extractors.views import MAX_VIEWS
 from skscan.networks.trained import TrainedNetwork
 
@@ -123,16 +123,12 @@ class NetworkFeatureExtractor(EngineFeatureExtractor):
         """Side of the decoded images in pixels."""
         return self.network.resize or self.network.image_size
 
+    def _what_decides_features(self) -> dict[str, Any]:
+        details = {"network": joblib.hash(self.network), "output": self.output}
+        return {**details, "views": self.n_views, **engine_that_decides(self)}
+
     def _source(self) -> TrainedSource:
         return TrainedSource(self.network, self.output)
-
-    def _what_decides_features(self) -> dict[str, Any]:
-        return {
-            "network": joblib.hash(self.network),
-            "output": self.output,
-            "views": self.n_views,
-            **decisive_engine(self),
-        }
 
     @property
     def _n_features_out(self) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 from skscan import __version__
 from skscan._files import allocate_array
 from skscan._progress import announce, progress
-from skscan.engines.choice import choose_engine
+from skscan.engines.choice import engine_that_decides
 from skscan.exceptions import ImageReadError
 from skscan.extractors.skipping import summary, tell_of_skipped
 from skscan.extractors.views import make_view
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FEATURES_FOLDER",
     "IRRELEVANT",
-    "decisive_engine",
     "extract_together",
     "mean_of_views",
     "relevant_parameters",
@@ -133,19 +132,7 @@ def relevant_parameters(extractor: Any) -> tuple[dict[str, Any], dict[str, Any]]
         for name, value in parameters.items()
         if isinstance(value, str | os.PathLike) and os.path.isfile(value)
     }
-    return parameters | decisive_engine(extractor), files
-
-
-def decisive_engine(extractor: Any) -> dict[str, str]:
-    """Return precision and engine where they decide the features of an extractor.
-
-    In float32 all engines agree; numbers of fewer digits are rounded by each in its own way.
-    """
-    precision = getattr(extractor, "precision", "float32")
-    if precision == "float32":
-        return {}
-    engine = choose_engine(extractor.engine, precision, extractor.device).engine
-    return {"precision": precision, "engine": engine}
+    return parameters | engine_that_decides(extractor), files
 
 
 def _store_of(part: ImageFeatureExtractor, folder: Path) -> FeatureStore:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skscan._device import resolve_device
 from skscan._threads import limit_threads
-from skscan.extractors._running import forget_engine, recorded_engine
+from skscan.engines.record import forget_engine, recorded_engine
 from skscan.extractors.base import ImageFeatureExtractor
 from skscan.extractors.network import TrainedSource, features_function
 from skscan.extractors.skipping import tell_of_skipped
