@@ -77,7 +77,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         With ``"fast"``, fewer heads are trained when `cluster_trainer` is None.
     memory : str or object with the joblib.Memory interface, default=None
         Where to cache features and neighbours, keyed by the data and the parameters that matter;
-        with at least 2^24 samples times clusters also starts and groups of heads, so that a fit
+        with at least 2^22 samples times clusters also starts and groups of heads, so that a fit
         that was ended goes on.
     device : str, default="auto"
         Torch device; ``"auto"`` is the accelerator when there is one. Handed to parts that

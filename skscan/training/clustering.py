@@ -222,7 +222,7 @@ class ClusterTrainer(BaseEstimator):
             Widths of the feature spaces that stand side by side in the columns of `features`; None
             is one space.
         memory : object with the joblib.Memory interface, or None, default=None
-            Where the steps of a long training are kept: with at least 2^24 samples times clusters,
+            Where the steps of a long training are kept: with at least 2^22 samples times clusters,
             the starts, every group of heads on frozen features, and what they are chosen by. A
             training that was ended goes on from there when it is called with the same arguments.
 

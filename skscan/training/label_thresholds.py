@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ADAPTIVE", "HIGHEST_THRESHOLD", "label_thresholds"]
+__all__ = ["ADAPTIVE", "HIGHEST_THRESHOLD", "label_thresholds", "thresholds_of"]
 
 ADAPTIVE = "adaptive"
 
@@ -32,10 +32,30 @@ def label_thresholds(threshold: float | str, probabilities: NDArray) -> NDArray[
     -------
     thresholds : ndarray of shape (n_clusters,), float32
     """
-    n_clusters = probabilities.shape[1]
+    labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    return thresholds_of(threshold, labels, confidence, probabilities.shape[1])
+
+
+def thresholds_of(
+    threshold: float | str, labels: NDArray[np.integer], confidence: NDArray, n_clusters: int
+) -> NDArray[np.float32]:
+    """Return the same as `label_thresholds`, without all probabilities.
+
+    Parameters
+    ----------
+    threshold : float or "adaptive"
+    labels : int ndarray of shape (n_samples,)
+        The most probable cluster of each sample.
+    confidence : ndarray of shape (n_samples,)
+        The probability of that cluster.
+    n_clusters : int
+
+    Returns
+    -------
+    thresholds : ndarray of shape (n_clusters,), float32
+    """
     if not isinstance(threshold, str):
         return np.full(n_clusters, threshold, dtype=np.float32)
-    labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     thresholds = np.full(n_clusters, HIGHEST_THRESHOLD, dtype=np.float32)
     for cluster in np.unique(labels):
         mine = confidence[labels == cluster]

@@ -16,7 +16,7 @@ from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import Heads
 from skscan.selection import modularity, neighbor_information, silhouette_to_centers
-from skscan.training.label_thresholds import ADAPTIVE, label_thresholds
+from skscan.training.label_thresholds import ADAPTIVE, thresholds_of
 from skscan.training.network_settings import NetworkTraining, check_scope
 from skscan.training.results import SelfLabelResult, undone
 
@@ -195,10 +195,9 @@ class SelfLabelTrainer(BaseEstimator):
                 f"decay={self.decay} has no meaning with averaging='none'; choose an averaging."
             )
         earlier = heads.select(best_head)
-        probabilities = earlier.predict_proba(features)
-        confidence = probabilities.max(axis=1)
-        thresholds = label_thresholds(self.threshold, probabilities)
-        if not (confidence > thresholds[probabilities.argmax(axis=1)]).any():
+        labels, confidence = earlier.predict_with_confidence(features)
+        thresholds = thresholds_of(self.threshold, labels, confidence, earlier.n_clusters)
+        if not (confidence > thresholds[labels]).any():
             return undone(
                 earlier,
                 [],
@@ -262,9 +261,9 @@ class SelfLabelTrainer(BaseEstimator):
         passes = progress(range(n_epochs), desc="self-labeling", unit="pass", verbose=verbose)
         for epoch in passes:
             losses, n_confident = [], 0
-            probabilities = batched.to_numpy().predict_proba(features)
-            thresholds = torch.from_numpy(label_thresholds(self.threshold, probabilities))
-            thresholds = thresholds.to(device)
+            sorted_in, sure = batched.to_numpy().predict_with_confidence(features)
+            found = thresholds_of(self.threshold, sorted_in, sure, heads.n_clusters)
+            thresholds = torch.from_numpy(found).to(device)
             order = torch.randperm(len(features), generator=generator).to(device)
             for batch in torch.tensor_split(order, n_batches):
                 with torch.no_grad():

@@ -14,7 +14,7 @@ from skscan import __version__
 
 __all__ = ["KeptSteps"]
 
-KEPT_FROM = 2**24
+KEPT_FROM = 2**22
 """Steps are kept with at least so many samples times clusters: less is quicker than reading it."""
 
 
