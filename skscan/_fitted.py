@@ -64,13 +64,12 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         features, read = self._features(X)
         Z = self.feature_scaler_.transform(rows_of(features, read))
-        blocks = [
-            self._labels_from(self._probabilities(Z[rows]))
-            for rows in row_blocks(len(Z), self.n_clusters_)
-        ]
-        labels = np.full(len(read), -1, dtype=np.int64)
-        labels[read] = np.concatenate(blocks) if blocks else -1
-        return labels
+        clusters = np.full(len(read), -1, dtype=np.int64)
+        readable = np.empty(len(Z), dtype=np.int64)
+        for rows in row_blocks(len(Z), self.n_clusters_):
+            readable[rows] = labels_of(self._probabilities(Z[rows]))
+        clusters[read] = readable
+        return self._names_of(clusters)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Give the probability of each cluster for each sample.
@@ -183,7 +182,12 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return probabilities
 
     def _labels_from(self, probabilities: np.ndarray) -> np.ndarray:
-        return labels_of(probabilities)
+        """Labels for probabilities; a row of NaN is an image that could not be read."""
+        return self._names_of(labels_of(probabilities))
+
+    def _names_of(self, clusters: np.ndarray) -> np.ndarray:
+        """Labels for the numbers of clusters; -1 is an image that could not be read."""
+        return clusters
 
     @property
     def _n_features_out(self) -> int:

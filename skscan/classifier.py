@@ -450,9 +450,9 @@ class SCANClassifier(ClassifierMixin, TrustMixin):
                 "warning on skipped images, and label another one."
             )
 
-    def _labels_from(self, probabilities: np.ndarray) -> np.ndarray:
-        unread = np.isnan(probabilities[:, 0])
-        labels = self.classes_[np.where(unread, 0, probabilities.argmax(axis=1))]
+    def _names_of(self, clusters: np.ndarray) -> np.ndarray:
+        unread = clusters < 0
+        labels = self.classes_[np.where(unread, 0, clusters)]
         if unread.any():
             if labels.dtype.kind in "bu":
                 labels = labels.astype(np.int64)
