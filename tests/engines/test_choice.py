@@ -3,8 +3,9 @@ import json
 import pytest
 import torch
 
+from skscan import SimCLRFeatureExtractor, TimmFeatureExtractor
 from skscan.engines import choice, tuning
-from skscan.engines.choice import choose_engine
+from skscan.engines.choice import choose_engine, engine_that_decides
 from skscan.exceptions import SkscanWarning
 
 
@@ -94,3 +95,21 @@ def test_a_fitted_model_goes_on_without_its_engine(installed, asked):
     with pytest.warns(SkscanWarning, match="fitted with engine='openvino'.* engine='onnx'"):
         found = choose_engine(asked, "bfloat16", "auto", ("openvino", "bfloat16"))
     assert found == ("onnx", "float32", "cpu")
+
+
+def test_kept_features_tell_how_they_were_rounded(installed):
+    extractor = TimmFeatureExtractor(device="cpu")
+    assert engine_that_decides(extractor) == {}  # float32 is the same in all engines
+    extractor.set_params(precision="bfloat16")
+    assert engine_that_decides(extractor) == {"precision": "bfloat16", "engine": "openvino"}
+    extractor.engine_, extractor.precision_ = "torch", "bfloat16"
+    assert engine_that_decides(extractor) == {"precision": "bfloat16", "engine": "torch"}
+    extractor.engine_ = "openvino"
+    installed("onnx")
+    with pytest.warns(SkscanWarning, match="fitted with engine='openvino'"):
+        assert engine_that_decides(extractor) == {"precision": "float32", "engine": "onnx"}
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_the_precision_of_a_training_is_none_of_an_engine(precision):
+    assert engine_that_decides(SimCLRFeatureExtractor(precision=precision)) == {}
