@@ -45,9 +45,10 @@ class Stage:
         In `unit`.
     unit : str
     limit : float or None
-        What the machine could do, in the same unit, if nothing else were to be done.
+        What the machine could do, in the same unit, if nothing else were to be done; None for
+        stages of many small steps, where no single rate of the machine is one.
     limit_is : str
-        How the limit was measured.
+        How the limit was measured; empty where there is none.
     seconds : float or None
         What all images would take, if this stage were to wait for no other; None for those that
         run beside another one.

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 EXAMPLES = """Examples:
 
 \b
-  skscan bench photos          # a sample of these images; nothing is written
+  skscan bench photos          # a sample of these images
   skscan bench                 # without images of your own: generated ones
   skscan bench --tune          # measures the engines longer, and keeps the fastest for this machine
+  skscan bench --forget        # removes what --tune has kept: the usual engine is taken again
   skscan bench photos --json > speed.json
 """
 
@@ -56,14 +57,27 @@ def bench(
             help="Measure all engines for about a minute, and keep the fastest for this machine.",
         ),
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="Remove the engine that --tune has kept for this machine, and end."
+        ),
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Measure each stage on this machine with your images, and say what to change.
 
     A sample is decoded and put through the network, and 4,000 generated features are sorted: a
-    quarter of a minute. Times are scaled to all images of FOLDER, to 10,000 without one.
+    quarter of a minute. Times are scaled to the images of FOLDER, but to 100,000 at most, beyond
+    which neighbors are searched in another way; without FOLDER to 10,000. The network is exported
+    once and kept in the cache folder, as by any other command; nothing else is written.
     """
+    if forget:
+        if folder is not None or tune:
+            raise WrongUse("--forget takes neither FOLDER nor --tune: it measures nothing.")
+        _forget(as_json)
+        return
     verbose = int(not quiet)
     if folder is not None and not folder.exists():
         raise WrongUse(f"no such folder or zip: {escaped(str(folder))}")
@@ -85,6 +99,16 @@ def bench(
         say_json(described)
     else:
         _print(result, folder, tuned)
+
+
+def _forget(as_json: bool) -> None:
+    from skscan.engines.tuning import forget_choice
+
+    forgotten = forget_choice()
+    if as_json:
+        say_json({"forgotten": forgotten})
+    else:
+        say("forgotten: the usual engine is taken" if forgotten else "nothing was kept")
 
 
 def _measure(
@@ -114,7 +138,7 @@ def _print(result: "BenchmarkResult", folder: Path | None, tuned: "TuningResult 
         f"{'stage':21} {'rate':>18}  {'limit':>9}  {f'{result.n_images:,} images':>16} {'share':>6}"
     )
     for stage in result.stages:
-        limit = "" if stage.limit is None else f"{stage.limit:,.0f}"
+        limit = "none" if stage.limit is None else f"{stage.limit:,.0f}"
         rate = f"{stage.rate:,.0f} {stage.unit}"
         if stage.seconds is None:
             time, share = "in extraction", ""

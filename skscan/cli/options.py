@@ -168,7 +168,8 @@ EngineOption = Annotated[
     Engine,
     typer.Option(
         "--engine",
-        help="What runs the backbone. 'auto' is ONNX Runtime on a CPU, torch on other devices.",
+        help="What runs the backbone. 'auto' is torch on a GPU, on a CPU the one that "
+        "`skscan bench --tune` has kept for this machine, else ONNX Runtime.",
     ),
 ]
 PrecisionOption = Annotated[

@@ -40,3 +40,21 @@ def test_wrong_use_is_refused(skscan, arguments, said):
     run = skscan("bench", *arguments)
     assert run.exit_code == 2
     assert said in run.stderr
+
+
+def test_tuned_engine_is_kept_and_forgotten(skscan, monkeypatch, tmp_path):
+    from skscan.engines import tuning
+
+    monkeypatch.setenv("SKSCAN_CACHE", str(tmp_path))
+    monkeypatch.setattr(tuning, "_ROUNDS", 1)
+    monkeypatch.setattr(tuning, "_SECONDS_OF_ROUND", 0.01)
+    monkeypatch.setattr(tuning.tune, "__defaults__", (32, 0, ("torch",)))  # no compiling
+    run = skscan("bench", "-n", 32, "--image-size", 32, "--tune", "--json", "--quiet")
+    assert run.exit_code == 0, run.stderr
+    printed = json.loads(run.stdout)
+    assert printed["tuned"]["chosen"] == printed["engine"] == "torch"
+    assert tuning.stored_choice() == "torch"
+    assert json.loads(skscan("bench", "--forget", "--json").stdout) == {"forgotten": True}
+    assert tuning.stored_choice() is None
+    assert skscan("bench", "--forget").stdout == "nothing was kept\n"
+    assert skscan("bench", "--forget", "--tune").exit_code == 2
