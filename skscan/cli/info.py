@@ -73,7 +73,8 @@ def info(
 ) -> None:
     """Show versions, device, backbone and memory of training; with OUT, what is in that folder.
 
-    With --plan, time, memory and disk of each stage of a fit are foretold for this machine.
+    With --plan, time, memory and disk of a fit are foretold for this machine, stage by stage;
+    self-labelling and the report are left out.
     """
     if plan is not None:
         if out is not None:

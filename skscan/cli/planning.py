@@ -28,6 +28,7 @@ def show_plan(
     """
     from skscan.planning import measure_machine, plan_fit
     from skscan.planning.job import Job
+    from skscan.planning.plan import LEFT_OUT
 
     job = Job(n_samples, n_features, n_clusters, n_heads)
     plan = plan_fit(job, measure_machine(job, images=images), images=images)
@@ -38,11 +39,16 @@ def show_plan(
     for stage in plan.stages:
         say(_row(stage.name, stage.seconds, stage.memory_bytes, stage.disk_bytes))
     say(_row("all", plan.seconds, plan.memory_bytes, plan.disk_bytes))
+    say(f"left out: {', '.join(LEFT_OUT)}")
+    if images:
+        say("extraction is that of JPEG files of 320 x 240 pixels, from a local disk")
     for line in plan.advice:
         say(f"- {line}")
 
 
 def _as_dict(plan: Any) -> dict[str, Any]:
+    from skscan.planning.plan import LEFT_OUT
+
     stages = {
         stage.name: {
             "seconds": round(stage.seconds, 2),
@@ -57,6 +63,7 @@ def _as_dict(plan: Any) -> dict[str, Any]:
         "n_clusters": plan.job.n_clusters,
         "n_heads": plan.job.n_heads,
         "stages": stages,
+        "left_out": list(LEFT_OUT),
         "seconds": round(plan.seconds, 2),
         "memory_bytes": round(plan.memory_bytes),
         "disk_bytes": round(plan.disk_bytes),

@@ -16,7 +16,7 @@ N_NEIGHBORS = 20
 
 @dataclass(frozen=True)
 class Job:
-    """A fit of linear heads on frozen features, with the default parts.
+    """A fit of linear heads on frozen features, with the default parts but self-labelling.
 
     Parameters
     ----------

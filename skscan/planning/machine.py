@@ -69,7 +69,8 @@ class Machine:
     selection, loss : Line
         Of one head, of a number of rows: of all criteria but the loss, and of the loss.
     image : float
-        Of an image through decoding and network; NaN if it was not asked for.
+        Of an image through decoding and network, of JPEG files of 320 x 240 pixels: larger ones
+        take longer to decode. NaN if it was not asked for.
     disk_byte : float
         Written to the folder for temporary files.
     memory_bytes, disk_bytes : int
@@ -94,14 +95,14 @@ class Machine:
 def measure_machine(
     job: Job, *, images: bool = False, clock: Callable[[], float] = time.perf_counter
 ) -> Machine:
-    """Try each stage on little data.
+    """Try each stage of a plan on little data.
 
     Parameters
     ----------
     job : Job
         What is planned: its numbers of features, clusters and heads are those of the trials.
     images : bool, default=False
-        Whether to measure the extraction with the embedded backbone too, on generated images.
+        Whether to measure the extraction with the embedded backbone too, on generated JPEG files.
     clock : callable, default=time.perf_counter
         Gives seconds; ``time.process_time`` adds up those of all processors, whatever else runs.
 
@@ -252,12 +253,14 @@ def _approximate_mining(job: Job, clock: Callable[[], float]) -> float:
 
 
 def _image_seconds(clock: Callable[[], float]) -> float:
+    """Return the seconds of an image from its file to its features."""
+    from skscan.benchmarking import generated_images
     from skscan.extractors.timm import TimmFeatureExtractor
 
-    images = np.random.RandomState(0).randint(256, size=(N_IMAGES, 160, 160, 3), dtype=np.uint8)
-    extractor = TimmFeatureExtractor().fit(images[:8])
-    extractor.transform(images[:8])  # loads the network
-    return _seconds(lambda: extractor.transform(images), clock) / N_IMAGES
+    with generated_images(N_IMAGES) as paths:
+        extractor = TimmFeatureExtractor().fit(paths[:8])
+        extractor.transform(paths[:8])  # loads the network
+        return _seconds(lambda: extractor.transform(paths), clock) / N_IMAGES
 
 
 def _disk_seconds() -> float:

@@ -11,7 +11,10 @@ from skscan.planning.job import N_NEIGHBORS, Job
 from skscan.planning.machine import Machine
 from skscan.selection import LOSS_ENTRIES, LOSS_SAMPLES, SELECTION_NEIGHBORS
 
-__all__ = ["Plan", "Stage", "plan_fit"]
+__all__ = ["LEFT_OUT", "Plan", "Stage", "plan_fit"]
+
+LEFT_OUT = ("self-labelling", "the report")
+"""What `skscan cluster` does besides, by default, and is not foretold."""
 
 NUMBER = 4
 """Bytes of a float32 or an int32."""
@@ -57,7 +60,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a fit takes on a machine.
+    """What a fit takes on a machine, without what `LEFT_OUT` names.
 
     Parameters
     ----------

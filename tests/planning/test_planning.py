@@ -1,6 +1,7 @@
 """What a fit will take: counts are those of the training, and what does not fit is said."""
 
 import json
+import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -93,6 +94,18 @@ def test_a_trial_measures_every_stage(quick_trial):
     assert 0 < plan.seconds < 60
 
 
+def test_images_are_measured_from_their_files(quick_trial, monkeypatch):
+    from skscan.images.collection import FileImages
+
+    read, reading = [], FileImages.read
+    monkeypatch.setattr(
+        FileImages, "read", lambda self, *a, **k: read.append(1) or reading(self, *a, **k)
+    )
+    monkeypatch.setattr(machine, "N_IMAGES", 9)
+    assert 0 < machine._image_seconds(time.perf_counter) < 5
+    assert len(read) >= 9
+
+
 def test_the_command_shows_the_plan(quick_trial):
     arguments = ["info", "--plan", "2000", "-k", "3", "--features", "--n-features", "16"]
     result = CliRunner().invoke(app, [*arguments, "--json"])
@@ -102,7 +115,9 @@ def test_the_command_shows_the_plan(quick_trial):
     assert found["seconds"] == pytest.approx(
         sum(stage["seconds"] for stage in found["stages"].values()), abs=0.1
     )
+    assert found["left_out"] == ["self-labelling", "the report"]
     shown = CliRunner().invoke(app, arguments)
+    assert "left out: self-labelling, the report" in shown.stdout
     assert [line.split()[0] for line in shown.stdout.splitlines()[:3]] == [
         "stage",
         "scaling",
