@@ -5,10 +5,11 @@
     python benchmarks/million.py --report            only the page and the plot, from what was run
 
 Each size runs in a process of its own under a hard limit of its data (``ulimit -d``). Results of
-every stage lie in the folder: a run that was killed goes on where it was, and is counted by the
-stages that were computed. Beside wall seconds stand those of the processors, since others may use
-them too. The classes are known, and serve the scores alone. Peer: scikit-learn's MiniBatchKMeans on
-the same scaled features. Needs faiss (`pip install '.[faiss]'`) and Linux.
+every stage lie in the folder: a run that was killed goes on where it was. Of each stage the run
+that finished it counts; what a killed run had spent on the stage that it did not finish is in no
+figure. Beside wall seconds stand those of the processors, since others may use them too. The
+classes are known, and serve the scores alone. Peer: scikit-learn's MiniBatchKMeans on the same
+scaled features. Needs faiss (`pip install '.[faiss]'`) and Linux.
 """
 
 from __future__ import annotations

@@ -25,7 +25,10 @@ _NAMES = {
 
 
 def stages_of(folder: Path) -> dict[str, dict[str, float]]:
-    """Add up the stages of all runs of a size; of each the run that computed it counts."""
+    """Add up the stages of all runs of a size; of each the run that computed it counts.
+
+    A stage is written down as it ends, so that what a killed run had spent on one is unknown.
+    """
     longest: dict[str, dict[str, float]] = {}
     for line in (folder / "stages.jsonl").read_text().splitlines():
         entry = json.loads(line)
@@ -65,7 +68,8 @@ def write_page(path: Path, folders: list[Path]) -> None:
         f"Generated features ({N_FEATURES} each, float32, on disk) in {fits[-1]['n_clusters']:,} "
         f"classes of two modes each, with noise; {fits[-1]['n_heads']} heads; written by "
         "`benchmarks/million.py`. Wall seconds depend on what else ran; those of the processors "
-        "add up both cores.",
+        "add up both cores. A run that is killed goes on where it was: of each stage the run that "
+        "finished it counts, and what others had spent on it before is in no figure.",
         "",
         "![Processor seconds of each stage against the number of samples](million.svg)",
         "",
