@@ -106,7 +106,7 @@ class FeatureStore:
 
         Returns
         -------
-        rows : ndarray of shape (n_rows, *row_shape), dtype float32
+        rows : ndarray of shape (n_rows, ...), dtype float32
         """
         rows = np.empty((len(places), self._width), dtype=np.float32)
         for number in np.unique(places[:, 0]):
@@ -124,7 +124,7 @@ class FeatureStore:
 
         Returns
         -------
-        rows : read-only ndarray of shape (n_rows, *row_shape), dtype float32, or None
+        rows : read-only ndarray of shape (n_rows, ...), dtype float32, or None
         """
         number, first = places[0]
         in_order = np.arange(first, first + len(places))
@@ -140,7 +140,7 @@ class FeatureStore:
         ----------
         identities : ndarray of shape (n_rows, 2), dtype uint64
             Images known by nothing (0) are left out.
-        rows : ndarray of shape (n_rows, *row_shape), dtype float32
+        rows : ndarray of shape (n_rows, ...), dtype float32
 
         Warns
         -----
