@@ -97,6 +97,8 @@ def tune(
     ------
     OSError
         If the choice cannot be written.
+    RuntimeError
+        If none of the engines runs here.
     """
     import numpy as np
 
@@ -118,6 +120,9 @@ def tune(
             ready[name] = engine
         except Exception as error:  # a missing package, a missing compiler: it is not chosen
             failed[name] = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if not ready:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise RuntimeError(f"none of engines={engines!r} runs here: {reasons}")
     rates: dict[str, list[float]] = {name: [] for name in ready}
     for _ in range(_ROUNDS):
         for name, engine in ready.items():

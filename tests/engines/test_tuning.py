@@ -67,6 +67,12 @@ def test_engines_that_do_not_run_say_why(sleeping):
     assert torch.reason == ""
 
 
+def test_no_engine_that_runs_is_told(sleeping):
+    with pytest.raises(RuntimeError, match="runs here: compile: no compiler was found; openvino"):
+        tune(engines=("compile", "openvino"))
+    assert stored_choice() is None
+
+
 def test_the_embedded_network_is_measured():
     result = tune(image_size=32, engines=("torch",))
     assert result.chosen == "torch"
