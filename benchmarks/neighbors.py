@@ -93,7 +93,7 @@ def usearch_(X: np.ndarray) -> np.ndarray:
 SEARCHES: dict[str, Search] = {
     "exact": exact,
     "skscan, exact": skscan_exact,
-    "skscan, faiss HNSW": skscan_faiss,
+    "skscan, approximate": skscan_faiss,
     "faiss IVF": faiss_ivf,
     "hnswlib": hnswlib_,
     "pynndescent": pynndescent_,
