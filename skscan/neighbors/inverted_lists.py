@@ -95,8 +95,8 @@ class InvertedListSearch:
         distances : ndarray of shape (n_queries, n_neighbors), float32
         indices : ndarray of shape (n_queries, n_neighbors), int32 where it suffices
         """
-        distances: NDArray[np.float32] = np.empty((len(X), n_neighbors), np.float32)
-        indices: NDArray[np.integer] = np.empty((len(X), n_neighbors), self._rows.dtype)
+        distances = np.empty((len(X), n_neighbors), np.float32)
+        indices: NDArray[np.integer] = np.empty((len(X), n_neighbors), _index_type(len(self._X)))
         own = self._own if X is self._X else self._lists_of(X)
         order, ends = _order(own), _ends(own, len(self._centers))
 
