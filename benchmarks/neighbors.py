@@ -93,7 +93,7 @@ def usearch_(X: np.ndarray) -> np.ndarray:
 SEARCHES: dict[str, Search] = {
     "exact": exact,
     "skscan, exact": skscan_exact,
-    "skscan, approximate": skscan_faiss,
+    "skscan, faiss HNSW": skscan_faiss,
     "faiss IVF": faiss_ivf,
     "hnswlib": hnswlib_,
     "pynndescent": pynndescent_,

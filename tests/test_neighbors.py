@@ -17,7 +17,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skscan import NeighborMiner
 from skscan.exceptions import SkscanWarning
-from skscan.neighbors import inverted_lists
 
 
 @parametrize_with_checks([NeighborMiner(n_neighbors=3)])
@@ -234,37 +233,6 @@ class TestFaiss:
         hits = np.mean([len(set(a) & set(b)) for a, b in zip(exact, found, strict=True)]) / 20
         assert 0.95 <= miner.recall_ < 1
         assert hits == pytest.approx(miner.recall_, abs=0.02)
-
-    def test_equal_rows_and_more_neighbors_than_a_list_holds(self):
-        X = np.repeat(features_without_ties(3, dtype=np.float32), 50, axis=0)
-        distances, indices = NeighborMiner(120, backend="faiss").fit(X).kneighbors()
-        expected = NeighborMiner(120, backend="exact").fit(X).kneighbors()[0]
-        np.testing.assert_allclose(distances, expected, atol=1e-5)
-        assert all(len(set(row)) == 120 for row in indices)
-
-    def test_far_from_the_origin(self):
-        X = features_without_ties(2000, dtype=np.float32)
-        found, moved = (NeighborMiner(5, backend="faiss").fit(Z) for Z in (X, X + 1000))
-        assert moved.recall_ >= 0.95
-        hits = found.kneighbors()[1] == moved.kneighbors()[1]
-        assert hits.mean() > 0.9
-
-    def test_copy_on_disk_and_in_parts(self, monkeypatch):
-        X = features_without_ties(3000, dtype=np.float32)
-        expected = NeighborMiner(9, backend="faiss", n_jobs=1).fit_transform(X)
-        monkeypatch.setattr(inverted_lists, "_MAX_BYTES_IN_MEMORY", 0)
-        monkeypatch.setattr(inverted_lists, "CANDIDATE_ENTRIES", 12 * 100)
-        monkeypatch.setattr(inverted_lists, "PRODUCT_ENTRIES", 5000)
-        miner = NeighborMiner(9, backend="faiss", n_jobs=2)
-        assert abs(miner.fit_transform(X) - expected).max() < 1e-5
-        assert isinstance(miner._index._data, np.memmap)
-
-    def test_index_of_a_pickle_is_built_at_the_first_query(self):
-        X = features_without_ties(dtype=np.float32)
-        again = pickle.loads(pickle.dumps(NeighborMiner(5, backend="faiss").fit(X)))
-        assert not hasattr(again, "_index")
-        again.transform(X)
-        assert hasattr(again, "_index")
 
     def test_pickle(self):
         X = features_without_ties(dtype=np.float32)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from million_parts.generated import N_FEATURES, write_features
+from million_parts.page import LISTS_FROM
 
 SAMPLING_SECONDS = 0.2
 
@@ -77,7 +78,8 @@ def fit(folder: Path, n_samples: int, n_clusters: int, n_heads: int, seed: int) 
     if not (folder / "features.npy").exists():
         with watch.stage("generate"):
             write_features(folder, n_samples, n_clusters)
-    from skscan import ClusterTrainer, SCANClusterer
+    from million_parts.inverted_lists import InvertedLists
+    from skscan import ClusterTrainer, NeighborMiner, SCANClusterer
     from skscan.metrics import clustering_accuracy
     from skscan.training.steps import KeptSteps
 
@@ -109,6 +111,7 @@ def fit(folder: Path, n_samples: int, n_clusters: int, n_heads: int, seed: int) 
         n_clusters,
         cluster_trainer=ClusterTrainer(n_heads=n_heads),
         self_label_trainer="skip",
+        neighbor_miner=NeighborMiner(20, backend=InvertedLists) if n_samples > LISTS_FROM else None,
         memory=str(folder / "memory"),
         random_state=seed,
         verbose=1,

@@ -21,8 +21,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skscan.exceptions import SkscanWarning
 from skscan.metrics import neighbor_purity
+from skscan.neighbors.approximate import FaissSearch
 from skscan.neighbors.exact import ExactSearch
-from skscan.neighbors.inverted_lists import InvertedListSearch
 
 #: Up to this many samples ``backend="auto"`` searches exactly.
 EXACT_LIMIT = 100_000
@@ -43,7 +43,7 @@ def _faiss_is_installed() -> bool:
 
 _BACKENDS: dict[str, Callable[[np.ndarray, int | None], SearchBackend]] = {
     "exact": ExactSearch,
-    "faiss": InvertedListSearch,
+    "faiss": FaissSearch,
 }
 
 
@@ -61,14 +61,13 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     metric : {"euclidean", "cosine"}, default="euclidean"
         Distance between samples; cosine distance is one minus the cosine.
     backend : {"auto", "exact", "faiss"} or callable, default="auto"
-        How to search. ``"exact"`` compares all pairs. ``"faiss"`` is approximate: it searches
-        those inverted lists that are near, as many as hold 95 % of the true 20 nearest neighbours
-        of a sample (needs the extra ``skscan[faiss]``). ``"auto"`` is exact up to 100,000 samples
-        and beyond that where faiss is not installed. A callable ``backend(X, n_jobs)`` gives any
+        How to search. ``"exact"`` compares all pairs. ``"faiss"`` is approximate (HNSW; needs
+        the extra ``skscan[faiss]``). ``"auto"`` is exact up to 100,000 samples and
+        beyond that where faiss is not installed. A callable ``backend(X, n_jobs)`` gives any
         other index: an object whose ``query(X, n_neighbors)`` returns euclidean distances and row
         numbers, nearest first.
     n_jobs : int, default=None
-        Threads of the search; None takes all processors, or as many as the environment
+        Threads of the exact search; None takes all processors, or as many as the environment
         variable ``OMP_NUM_THREADS`` allows.
 
     Attributes
@@ -260,8 +259,13 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_index", None)  # some indexes cannot be pickled
+        state.pop("_index", None)  # some indexes cannot be pickled; all are quick to build again
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "backend_"):
+            self._build_index()
 
     @property
     def _n_features_out(self) -> int:
@@ -298,8 +302,6 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return np.hstack([normalize(X), is_zero.astype(X.dtype)])
 
     def _search(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
-        if not hasattr(self, "_index"):  # it was left out of a pickle
-            self._build_index()
         distances, indices = self._index.query(X, n_neighbors)
         if self.metric == "cosine":
             distances = distances**2 / 2  # |a - b|^2 = 2 - 2 cos for unit vectors
