@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -29,6 +30,9 @@ from skscan.images import ImageCollection, SkippedImage
 
 Extraction = tuple[np.ndarray, list[SkippedImage]]
 
+# joblib carries on where a result cannot be written, but not where the note of a function cannot.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
 # Larger features of views go to a temporary file that is mapped into memory.
 _MAX_BYTES_IN_MEMORY = 2**29
 _BLOCK_ROWS = 4096
@@ -51,9 +55,8 @@ def cached_fit_transform(memory: Memory, transformer: Any, X: np.ndarray) -> tup
     With large X, what the cache holds is mapped into memory instead of read.
     """
     mapped = isinstance(memory, Memory) and X.nbytes > _MAX_BYTES_IN_MEMORY
-    with tells_of_a_failing_cache(memory):
-        cache = memory.cache(_fit_transform, **({"mmap_mode": "r"} if mapped else {}))
-        return cache(transformer, X)
+    options = {"mmap_mode": "r"} if mapped else {}
+    return _call_cached(memory, _fit_transform, (transformer, X), options)
 
 
 def _fit_transform(transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
@@ -132,11 +135,10 @@ def _fit(extractor: Any, source: _Source) -> tuple[Any, Extraction | None]:
         return extractor.fit(images), None
     # Features that are not known image by image are kept as a whole.
     whole = not hasattr(extractor, "_parts")
-    cached = source.memory.cache(_fit_extract, ignore=["extractor", "source", "whole"])
-    with tells_of_a_failing_cache(source.memory):
-        fitted, extraction = cached(
-            _key(extractor, source.identities), extractor, source._replace(memory=None), whole
-        )
+    key = _key(extractor, source.identities)
+    arguments = (key, extractor, source._replace(memory=None), whole)
+    ignored = {"ignore": ["extractor", "source", "whole"]}
+    fitted, extraction = _call_cached(source.memory, _fit_extract, arguments, ignored)
     if fitted is not extractor and hasattr(fitted, "set_params"):
         own = extractor.get_params(deep=False)
         fitted.set_params(**{name: own[name] for name in IRRELEVANT & own.keys()})
@@ -148,6 +150,20 @@ def _fit_extract(
 ) -> tuple[Any, Extraction | None]:
     extractor.fit(source.images if hasattr(extractor, "extract") else source.X)
     return extractor, _extract_one(extractor, source) if whole else None
+
+
+def _call_cached(
+    memory: Memory, function: Callable, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    """Call a function through a cache, or as it is where the cache has no room to begin with."""
+    with tells_of_a_failing_cache(memory):
+        try:
+            return memory.cache(function, **options)(*arguments)
+        except OSError as error:
+            if memory.location is None or error.errno not in _NO_ROOM:
+                raise
+            warnings.warn(f"Unable to cache to disk. Exception: {error.strerror}", stacklevel=2)
+        return function(*arguments)
 
 
 @contextmanager

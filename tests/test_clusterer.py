@@ -268,11 +268,14 @@ class TestMemory:
         assert files
         assert sorted(tmp_path.rglob("output.pkl")) == files
 
-    def test_a_full_disk_costs_only_the_cache(self, few, small, tmp_path, monkeypatch):
+    @pytest.mark.parametrize(
+        "written", ["numpy_pickle.dump", "_store_backends.StoreBackendMixin.store_cached_func_code"]
+    )
+    def test_a_full_disk_costs_only_the_cache(self, written, few, small, tmp_path, monkeypatch):
         def full(*arguments, **options):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("joblib.numpy_pickle.dump", full)
+        monkeypatch.setattr(f"joblib.{written}", full)
         clusterer = clone(small).set_params(memory=str(tmp_path))
         with pytest.warns(SkscanWarning, match=r"memory=.*No space left on device"):
             labels = clusterer.fit(few[0]).labels_
