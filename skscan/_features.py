@@ -16,6 +16,7 @@ from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
 from skscan import __version__
+from skscan._blocks import row_blocks
 from skscan._files import allocate_array
 from skscan.exceptions import SkscanWarning
 from skscan.extractors.joined import JoinedFeatureExtractor, side_by_side
@@ -35,7 +36,6 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 # Larger features of views go to a temporary file that is mapped into memory.
 _MAX_BYTES_IN_MEMORY = 2**29
-_BLOCK_ROWS = 4096
 
 
 class FittedExtraction(NamedTuple):
@@ -156,25 +156,19 @@ def _call_cached(
     memory: Memory, function: Callable, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Any:
     """Call a function through a cache, or as it is where the cache has no room to begin with."""
-    with tells_of_a_failing_cache(memory):
+    with _translated_warnings(memory):
         try:
             return memory.cache(function, **options)(*arguments)
         except OSError as error:
             if memory.location is None or error.errno not in _NO_ROOM:
                 raise
-            warnings.warn(f"Unable to cache to disk. Exception: {error.strerror}", stacklevel=2)
+            _tell_of_a_failing_cache(memory, str(error.strerror))
         return function(*arguments)
 
 
 @contextmanager
-def tells_of_a_failing_cache(memory: Memory) -> Iterator[None]:
-    """Put joblib's warning that a result could not be written into the user's words.
-
-    Parameters
-    ----------
-    memory : joblib.Memory
-        The cache in use.
-    """
+def _translated_warnings(memory: Memory) -> Iterator[None]:
+    """Put joblib's warning that a result could not be written into the user's words."""
     if memory.location is None:
         yield
         return
@@ -188,12 +182,16 @@ def tells_of_a_failing_cache(memory: Memory) -> Iterator[None]:
             )
             continue
         reason = str(warning.message).split("Exception: ")[-1].strip(" .")
-        warnings.warn(
-            f"A result could not be kept in memory={memory.location!r} ({reason}); nothing else "
-            "is lost. Make room there, or choose another place.",
-            SkscanWarning,
-            stacklevel=4,
-        )
+        _tell_of_a_failing_cache(memory, reason)
+
+
+def _tell_of_a_failing_cache(memory: Memory, reason: str) -> None:
+    warnings.warn(
+        f"A result could not be kept in memory={memory.location!r} ({reason}); nothing else is "
+        "lost. Make room there, or choose another place.",
+        SkscanWarning,
+        stacklevel=5,
+    )
 
 
 def extract_features(extractor: Any, images: ImageCollection, X: Any, memory: Memory) -> Extraction:
@@ -320,8 +318,7 @@ def _split(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first, mean = (
         allocate_array(shape, pairs.dtype, "features", _MAX_BYTES_IN_MEMORY) for _ in range(2)
     )
-    for start in range(0, len(pairs), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
+    for rows in row_blocks(*shape):
         first[rows], mean[rows] = pairs[rows, 0], pairs[rows, 1]
     return first, mean
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from skscan._blocks import row_blocks
 from skscan._files import allocate_array
 from skscan.images import SkippedImage
 
 _MAX_BYTES_IN_MEMORY = 2**29
-_BLOCK_ROWS = 4096
 
 
 def readable_rows(n_samples: int, skipped: Sequence[SkippedImage]) -> np.ndarray:
@@ -31,8 +31,8 @@ def rows_of(features: np.ndarray, read: np.ndarray) -> np.ndarray:
     shape = (int(read.sum()), *features.shape[1:])
     rows = allocate_array(shape, features.dtype, "features", _MAX_BYTES_IN_MEMORY)
     end = 0
-    for start in range(0, len(read), _BLOCK_ROWS):
-        block = features[start : start + _BLOCK_ROWS][read[start : start + _BLOCK_ROWS]]
+    for part in row_blocks(*features.shape):
+        block = features[part][read[part]]
         rows[end : end + len(block)] = block
         end += len(block)
     return rows

@@ -27,6 +27,7 @@ from skscan.exceptions import ImageReadError, SkippedImagesWarning, SkscanWarnin
 from skscan.extractors.joined import JoinedFeatureExtractor
 from skscan.images import ImageCollection, SkippedImage, as_collection
 from skscan.images.subset import subset
+from skscan.neighbors.miner import self_first, without_self
 
 __all__ = ["extract_shards", "mine_shards", "predict_proba_shards"]
 
@@ -226,16 +227,9 @@ def _extract_shard(extractor: Any, images: ImageCollection, memory: Memory) -> N
 
 
 def _mine_shard(miner: Any, X: np.ndarray, rows: slice, k: int) -> tuple[np.ndarray, np.ndarray]:
+    own = np.arange(rows.start, rows.stop)
     distances, indices = miner.kneighbors(X, k + 1)
-    own = np.arange(rows.start, rows.stop)[:, None]
-    drop = indices == own
-    # among many exact duplicates a sample may miss itself: then the farthest one goes
-    drop[~drop.any(axis=1), -1] = True
-    shape = (len(X), k)
-    return (
-        np.column_stack([np.zeros_like(distances[:, :1]), distances[~drop].reshape(shape)]),
-        np.column_stack([own.astype(indices.dtype), indices[~drop].reshape(shape)]),
-    )
+    return self_first(*without_self(distances, indices, own), own)
 
 
 def _divide(n_rows: int, n_shards: int | None, n_jobs: int | None, aligned: int) -> list[range]:

@@ -190,9 +190,7 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.fit(X)
         distances, indices = self.kneighbors()
         own = np.arange(self.n_samples_fit_, dtype=indices.dtype)
-        indices = np.column_stack([own, indices])
-        distances = np.column_stack([np.zeros_like(distances[:, 0]), distances])
-        return self._graph(distances, indices)
+        return self._graph(*self_first(distances, indices, own))
 
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None
@@ -218,7 +216,8 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if X is None:
             most = self.n_samples_fit_ - 1
             k = self.n_neighbors_ if n_neighbors is None else self._clip(n_neighbors, most)
-            return self._without_self(*self._search(self._fit_X, k + 1))
+            own = np.arange(self.n_samples_fit_)
+            return without_self(*self._search(self._fit_X, k + 1), own)
         X = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False)
         k = self.n_neighbors_ if n_neighbors is None else n_neighbors
         return self._search(self._prepare(X), self._clip(k, self.n_samples_fit_))
@@ -307,18 +306,38 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             distances = distances**2 / 2  # |a - b|^2 = 2 - 2 cos for unit vectors
         return distances, indices
 
-    @staticmethod
-    def _without_self(distances: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        n_samples, n_found = indices.shape
-        drop = indices == np.arange(n_samples)[:, None]
-        # among many exact duplicates a sample may miss itself: then the farthest one goes
-        drop[~drop.any(axis=1), -1] = True
-        keep = ~drop
-        shape = (n_samples, n_found - 1)
-        return distances[keep].reshape(shape), indices[keep].reshape(shape)
-
     def _graph(self, distances: np.ndarray, indices: np.ndarray) -> csr_matrix:
         n_queries, k = indices.shape
         indptr = np.arange(0, n_queries * k + 1, k)
         shape = (n_queries, self.n_samples_fit_)
         return csr_matrix((distances.ravel(), indices.ravel(), indptr), shape=shape)
+
+
+def without_self(
+    distances: np.ndarray, indices: np.ndarray, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leave samples out of their own neighbours, of which there are then fewer by one.
+
+    Parameters
+    ----------
+    distances, indices : ndarray of shape (n_queries, n_found)
+        Nearest first.
+    own : int ndarray of shape (n_queries,)
+        Which sample each query is.
+    """
+    drop = indices == own[:, None]
+    # among many exact duplicates a sample may miss itself: then the farthest one goes
+    drop[~drop.any(axis=1), -1] = True
+    keep = ~drop
+    shape = (len(own), indices.shape[1] - 1)
+    return distances[keep].reshape(shape), indices[keep].reshape(shape)
+
+
+def self_first(
+    distances: np.ndarray, indices: np.ndarray, own: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put samples before their neighbours, at a distance of zero; see `without_self`."""
+    return (
+        np.column_stack([np.zeros_like(distances[:, 0]), distances]),
+        np.column_stack([own.astype(indices.dtype), indices]),
+    )
