@@ -8,6 +8,7 @@ import pytest
 from image_factory import write_pictures
 
 import skscan
+from skscan.engines import opening
 from skscan.engines.choice import is_installed
 from skscan.exceptions import SkscanWarning
 from skscan.images import list_images
@@ -29,6 +30,7 @@ print(sorted(loaded & {"torch", "torchvision", "timm", "onnx"}))
 def model_and_image(tmp_path_factory):
     if not is_installed("onnx"):
         pytest.skip("onnxruntime is not installed")
+    opening._open.clear()  # an engine of another test has its export in the cache of that test
     folder = tmp_path_factory.mktemp("serving")
     write_pictures(folder / "photos")
     paths = list_images(folder / "photos")
