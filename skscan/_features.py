@@ -54,9 +54,21 @@ def cached_fit_transform(memory: Memory, transformer: Any, X: np.ndarray) -> tup
 
     With large X, what the cache holds is mapped into memory instead of read.
     """
+    return _call_cached(memory, _fit_transform, (transformer, X), _mapping(memory, X))
+
+
+def cached_graph(memory: Memory, miner: Any, X: np.ndarray) -> Any:
+    """Mine the neighbor graph of X, or take it from the cache; the index is not kept there."""
+    return _call_cached(memory, _mine, (miner, X), _mapping(memory, X))
+
+
+def _mapping(memory: Memory, X: np.ndarray) -> dict[str, str]:
     mapped = isinstance(memory, Memory) and X.nbytes > _MAX_BYTES_IN_MEMORY
-    options = {"mmap_mode": "r"} if mapped else {}
-    return _call_cached(memory, _fit_transform, (transformer, X), options)
+    return {"mmap_mode": "r"} if mapped else {}
+
+
+def _mine(miner: Any, X: np.ndarray) -> Any:
+    return miner.fit_transform(X)
 
 
 def _fit_transform(transformer: Any, X: np.ndarray) -> tuple[Any, Any]:

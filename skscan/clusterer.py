@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_memory
 
 from skscan._cutting import CuttingMixin
 from skscan._device import resolve_device
-from skscan._features import cached_fit_transform, check_features, fit_extractor
+from skscan._features import cached_fit_transform, cached_graph, check_features, fit_extractor
 from skscan._files import release_pages
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._progress import announce
@@ -294,7 +294,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
             release_pages(features)
         with self._stage("mining"):
             miner = self._part("neighbor_miner", random_state)
-            graph = cached_fit_transform(memory, miner, Z)[1]
+            graph = cached_graph(memory, miner, Z)
         n_clusters, scaled = self.n_clusters, Z
         self._forget_search()
         if searched:

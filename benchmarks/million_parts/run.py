@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from million_parts.generated import N_FEATURES, write_features
-from million_parts.page import LISTS_FROM
 
 SAMPLING_SECONDS = 0.2
 
@@ -78,8 +77,8 @@ def fit(folder: Path, n_samples: int, n_clusters: int, n_heads: int, seed: int) 
     if not (folder / "features.npy").exists():
         with watch.stage("generate"):
             write_features(folder, n_samples, n_clusters)
-    from million_parts.inverted_lists import InvertedLists
-    from skscan import ClusterTrainer, NeighborMiner, SCANClusterer
+    from million_parts.noted_miner import NotedMiner
+    from skscan import ClusterTrainer, SCANClusterer
     from skscan.metrics import clustering_accuracy
     from skscan.training.steps import KeptSteps
 
@@ -111,7 +110,7 @@ def fit(folder: Path, n_samples: int, n_clusters: int, n_heads: int, seed: int) 
         n_clusters,
         cluster_trainer=ClusterTrainer(n_heads=n_heads),
         self_label_trainer="skip",
-        neighbor_miner=NeighborMiner(20, backend=InvertedLists) if n_samples > LISTS_FROM else None,
+        neighbor_miner=NotedMiner(20, note=str(folder / "mining.json")),
         memory=str(folder / "memory"),
         random_state=seed,
         verbose=1,
@@ -133,6 +132,7 @@ def fit(folder: Path, n_samples: int, n_clusters: int, n_heads: int, seed: int) 
             clustering_accuracy(classes, clusterer.heads_.predict(clusterer.transform(features), i))
             for i in range(min(len(clusterer.heads_), 3))
         ],
+        **json.loads((folder / "mining.json").read_text()),
         "neighbor_purity": float(same.mean()),
         "mean_confidence": float(clusterer.probabilities_.max(axis=1).mean()),
         "temperature": clusterer.temperature_,

@@ -15,7 +15,7 @@ MIN_RECALL = 0.95
 
 RECALL_NEIGHBORS = 20
 RECALL_SAMPLE = 500
-EF_SEARCH = (64, 128, 256, 512, 1024)
+EF_SEARCH = (64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Lengths of the walk that are tried in turn."""
 
 
@@ -37,6 +37,8 @@ class FaissSearch:
     ----------
     recall : float
         Share of the true neighbors that are found, for rows of the sample.
+    walk : int
+        The length of the walk that gives it, in candidates that are kept (`efSearch` of faiss).
     """
 
     def __init__(self, X: np.ndarray, n_jobs: int | None) -> None:
@@ -50,10 +52,10 @@ class FaissSearch:
         finally:
             faiss.omp_set_num_threads(n_threads)
 
-        self.recall = self._tune(n_jobs)
+        self.walk, self.recall = self._tune(n_jobs)
 
-    def _tune(self, n_jobs: int | None) -> float:
-        """Choose the length of the walk; return the recall that it gives."""
+    def _tune(self, n_jobs: int | None) -> tuple[int, float]:
+        """Choose the length of the walk; return it, and the recall that it gives."""
         n_samples = len(self._data)
         size = min(n_samples, RECALL_SAMPLE)
         rows = np.random.RandomState(0).choice(n_samples, size, replace=False)
@@ -66,7 +68,7 @@ class FaissSearch:
             recall = float(found.mean())
             if recall >= MIN_RECALL:
                 break
-        return recall
+        return length, recall
 
     def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         """Return euclidean distances and indices of near rows, nearest first."""

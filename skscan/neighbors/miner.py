@@ -25,7 +25,11 @@ from skscan.neighbors.approximate import FaissSearch
 from skscan.neighbors.exact import ExactSearch
 
 #: Up to this many samples ``backend="auto"`` searches exactly.
-EXACT_LIMIT = 100_000
+EXACT_LIMIT = 300_000
+
+#: A step of an approximate walk takes as long as so many pairs of rows in the exact search
+#: (benchmarks/neighbors.py): where walks must be long, all pairs are compared sooner.
+PAIRS_OF_A_STEP = 2000
 
 
 class SearchBackend(Protocol):
@@ -62,8 +66,9 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Distance between samples; cosine distance is one minus the cosine.
     backend : {"auto", "exact", "faiss"} or callable, default="auto"
         How to search. ``"exact"`` compares all pairs. ``"faiss"`` is approximate (HNSW; needs
-        the extra ``skscan[faiss]``). ``"auto"`` is exact up to 100,000 samples and
-        beyond that where faiss is not installed. A callable ``backend(X, n_jobs)`` gives any
+        the extra ``skscan[faiss]``). ``"auto"`` is exact up to 300,000 samples; beyond that it is
+        ``"faiss"``, unless that is not installed, or has to walk so far on these features that
+        comparing all pairs is quicker. A callable ``backend(X, n_jobs)`` gives any
         other index: an object whose ``query(X, n_neighbors)`` returns euclidean distances and row
         numbers, nearest first.
     n_jobs : int, default=None
@@ -149,9 +154,13 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X = validate_data(self, X, dtype=[np.float64, np.float32], order="C", ensure_min_samples=2)
         self.n_samples_fit_ = X.shape[0]
         self.n_neighbors_ = self._clip(self.n_neighbors, self.n_samples_fit_ - 1)
-        self.backend_ = self._choose_backend()
         self._fit_X = self._prepare(X)
+        self.backend_ = self._choose_backend()
         self._build_index()
+        if self.backend == "auto" and self.backend_ == "faiss" and self._walks_too_far():
+            del self._index
+            self.backend_ = "exact"
+            self._build_index()
         self.recall_ = float(getattr(self._index, "recall", np.nan))
         return self
 
@@ -258,13 +267,8 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
-        state.pop("_index", None)  # some indexes cannot be pickled; all are quick to build again
+        state.pop("_index", None)  # some cannot be pickled; it is built again for the first query
         return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if hasattr(self, "backend_"):
-            self._build_index()
 
     @property
     def _n_features_out(self) -> int:
@@ -279,6 +283,9 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return self.backend
         large = self.n_samples_fit_ > EXACT_LIMIT
         return "faiss" if large and _faiss_is_installed() else "exact"
+
+    def _walks_too_far(self) -> bool:
+        return PAIRS_OF_A_STEP * self._index.walk > self.n_samples_fit_
 
     @staticmethod
     def _clip(n_neighbors: int, most: int) -> int:
@@ -301,6 +308,8 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return np.hstack([normalize(X), is_zero.astype(X.dtype)])
 
     def _search(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+        if not hasattr(self, "_index"):
+            self._build_index()
         distances, indices = self._index.query(X, n_neighbors)
         if self.metric == "cosine":
             distances = distances**2 / 2  # |a - b|^2 = 2 - 2 cos for unit vectors
