@@ -7,8 +7,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from skscan._blocks import row_blocks
+from skscan._files import allocate_array
 
 __all__ = ["neighbor_table", "symmetric_affinity"]
+
+# Larger tables are mapped from temporary files.
+_MAX_BYTES_IN_MEMORY = 2**30
 
 
 def neighbor_table(neighbors: sparse.csr_matrix) -> NDArray[np.intp]:
@@ -34,7 +38,7 @@ def neighbor_table(neighbors: sparse.csr_matrix) -> NDArray[np.intp]:
     if (counts == width).all():
         distances = neighbors.data.reshape(n_samples, width)
         indices = neighbors.indices.reshape(n_samples, width)
-        table = np.empty_like(indices, subok=False)
+        table = allocate_array(indices.shape, indices.dtype, "neighbors", _MAX_BYTES_IN_MEMORY)
         for rows in row_blocks(n_samples, width):
             columns = np.argsort(distances[rows], axis=1, kind="stable")
             table[rows] = np.take_along_axis(indices[rows], columns, 1)

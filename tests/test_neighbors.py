@@ -17,6 +17,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skscan import NeighborMiner
 from skscan.exceptions import SkscanWarning
+from skscan.graph import neighbor_table
+from skscan.neighbors import miner as miner_module
+from skscan.neighbors.exact import ExactSearch
 
 
 @parametrize_with_checks([NeighborMiner(n_neighbors=3)])
@@ -203,6 +206,30 @@ def test_feature_names():
     assert names[0] == "neighborminer0"
 
 
+def mapped(array):
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
+def test_a_large_graph_is_mapped_from_files(monkeypatch):
+    X = features_without_ties()
+    expected = NeighborMiner(5).fit_transform(X)
+    monkeypatch.setattr("skscan.neighbors.exact.MAX_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("skscan.neighbors.miner.MAX_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("skscan.graph._MAX_BYTES_IN_MEMORY", 0)
+    graph = NeighborMiner(5).fit_transform(X)
+    assert mapped(graph.data)
+    assert mapped(graph.indices)
+    assert not mapped(expected.data)
+    np.testing.assert_array_equal(graph.toarray(), expected.toarray())
+    table = neighbor_table(graph)
+    assert mapped(table)
+    np.testing.assert_array_equal(table, neighbor_table(expected))
+
+
 class TestFaiss:
     """The approximate backend, where faiss is installed."""
 
@@ -239,6 +266,48 @@ class TestFaiss:
         miner = NeighborMiner(5, backend="faiss").fit(X)
         again = pickle.loads(pickle.dumps(miner))
         assert abs(miner.transform(X) - again.transform(X)).max() == 0
+
+
+class FixedWalk:
+    """An approximate search of whose walks the length is given."""
+
+    walk = 64
+    recall = 0.99
+
+    def __init__(self, X, n_jobs):
+        self.exact = ExactSearch(X, n_jobs)
+        self.query = self.exact.query
+
+
+@pytest.mark.parametrize(("walk", "backend"), [(64, "faiss"), (128, "exact")])
+def test_all_pairs_are_compared_where_walks_would_take_longer(monkeypatch, walk, backend):
+    monkeypatch.setattr(miner_module, "EXACT_LIMIT", 100)
+    monkeypatch.setattr(miner_module, "PAIRS_OF_A_STEP", 2)
+    monkeypatch.setattr(miner_module, "_faiss_is_installed", lambda: True)
+    monkeypatch.setitem(miner_module._BACKENDS, "faiss", FixedWalk)
+    monkeypatch.setattr(FixedWalk, "walk", walk)
+    miner = NeighborMiner(5).fit(features_without_ties(n_samples=200))
+    assert miner.backend_ == backend
+    assert miner.recall_ == (1 if backend == "exact" else 0.99)
+    # one who names the backend gets it
+    assert NeighborMiner(5, backend="faiss").fit(features_without_ties()).backend_ == "faiss"
+
+
+def test_an_unpickled_index_is_built_for_the_first_query(monkeypatch):
+    built = []
+
+    def build(X, n_jobs):
+        built.append(len(X))
+        return ExactSearch(X, n_jobs)
+
+    monkeypatch.setitem(miner_module._BACKENDS, "exact", build)
+    X = features_without_ties()
+    data = pickle.dumps(NeighborMiner(5).fit(X))
+    loaded = pickle.loads(data)
+    assert built == [200]
+    np.testing.assert_array_equal(loaded.kneighbors(X[:3])[1][:, 0], range(3))
+    loaded.kneighbors(X[:3])
+    assert built == [200, 200]
 
 
 def test_missing_faiss_is_said_clearly(monkeypatch):

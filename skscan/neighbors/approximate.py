@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from skscan.neighbors.exact import ExactSearch
+from skscan._blocks import row_blocks
+from skscan._files import allocate_array
+from skscan.neighbors.exact import MAX_BYTES_IN_MEMORY, ExactSearch
 
 __all__ = ["FaissSearch"]
 
@@ -72,14 +74,19 @@ class FaissSearch:
 
     def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         """Return euclidean distances and indices of near rows, nearest first."""
-        X = np.ascontiguousarray(X, dtype=np.float32)
-        squared, indices = self._index.search(X, n_neighbors)
+        shape = (len(X), n_neighbors)
+        distances = allocate_array(shape, np.float32, "distances", MAX_BYTES_IN_MEMORY)
+        indices = allocate_array(shape, np.int64, "neighbors", MAX_BYTES_IN_MEMORY)
+        for rows in row_blocks(len(X), X.shape[1]):
+            block = np.ascontiguousarray(X[rows], dtype=np.float32)
+            squared, indices[rows] = self._index.search(block, n_neighbors)
+            distances[rows] = np.sqrt(np.maximum(squared, 0))
         incomplete = np.flatnonzero((indices < 0).any(axis=1))
         if incomplete.size:  # the walk along the graph met too few rows
             exact = ExactSearch(self._data, n_jobs=None)
-            distances, indices[incomplete] = exact.query(X[incomplete], n_neighbors)
-            squared[incomplete] = distances**2
-        return np.sqrt(np.maximum(squared, 0)), indices
+            rows = np.ascontiguousarray(X[incomplete], dtype=np.float32)
+            distances[incomplete], indices[incomplete] = exact.query(rows, n_neighbors)
+        return distances, indices
 
 
 def _import_faiss() -> Any:

@@ -20,6 +20,8 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from skscan._files import allocate_array
+
 __all__ = ["ExactSearch"]
 
 BLOCK = 1024
@@ -39,6 +41,9 @@ LONGEST_SUM = 1024
 
 REFINED_ENTRIES = 2**18
 """Differences of rows are taken in pieces of so many values."""
+
+MAX_BYTES_IN_MEMORY = 2**30
+"""Larger results are mapped from temporary files."""
 
 EMPTY = np.iinfo(np.int64).max
 _FLOAT_BITS = 32
@@ -112,8 +117,9 @@ class ExactSearch:
         distances : ndarray of shape (n_queries, n_neighbors), float64
         indices : ndarray of shape (n_queries, n_neighbors), int64
         """
-        distances = np.empty((len(X), n_neighbors))
-        indices = np.empty((len(X), n_neighbors), np.int64)
+        shape = (len(X), n_neighbors)
+        distances = allocate_array(shape, np.float64, "distances", MAX_BYTES_IN_MEMORY)
+        indices = allocate_array(shape, np.int64, "neighbors", MAX_BYTES_IN_MEMORY)
         n_threads = _n_threads(self._n_jobs)
         if len(X) * len(self._X) <= PARALLEL_PAIRS:
             n_threads = 1

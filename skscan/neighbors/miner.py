@@ -19,10 +19,12 @@ from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skscan._blocks import row_blocks
+from skscan._files import allocate_array
 from skscan.exceptions import SkscanWarning
 from skscan.metrics import neighbor_purity
 from skscan.neighbors.approximate import FaissSearch
-from skscan.neighbors.exact import ExactSearch
+from skscan.neighbors.exact import MAX_BYTES_IN_MEMORY, ExactSearch
 
 #: Up to this many samples ``backend="auto"`` searches exactly.
 EXACT_LIMIT = 300_000
@@ -195,11 +197,19 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         -------
         graph : csr_matrix of shape (n_samples, n_samples)
             Distances to ``n_neighbors + 1`` samples, the row itself first as an explicit zero.
+            A graph of more than 1 GiB is mapped from temporary files.
         """
         self.fit(X)
-        distances, indices = self.kneighbors()
-        own = np.arange(self.n_samples_fit_, dtype=indices.dtype)
-        return self._graph(*self_first(distances, indices, own))
+        n_samples, k = self.n_samples_fit_, self.n_neighbors_ + 1
+        distances, found = self._search(self._fit_X, k)
+        # the type that scipy chooses itself: it copies indices of another one into memory
+        index_type = np.int32 if n_samples * k < 2**31 else np.int64
+        indices = allocate_array(found.shape, index_type, "neighbors", MAX_BYTES_IN_MEMORY)
+        for rows in row_blocks(n_samples, k):
+            own = np.arange(rows.start, rows.stop)
+            others = without_self(distances[rows], found[rows], own)
+            distances[rows], indices[rows] = self_first(*others, own)
+        return self._graph(distances, indices)
 
     def kneighbors(
         self, X: Any = None, n_neighbors: int | None = None
