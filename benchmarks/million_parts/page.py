@@ -84,8 +84,9 @@ def write_page(path: Path, folders: list[Path]) -> None:
         "the smallest and the largest size.",
         "",
         "| samples | own memory, peak (GiB) | resident with pages of files (GiB) | limit of data "
-        "(GiB) | neighbors of the same class | accuracy | mini-batch k-means |",
-        "|---|---|---|---|---|---|---|",
+        "(GiB) | search, recall at 20 | neighbors of the same class | accuracy "
+        "| mini-batch k-means |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for folder, fit, each in zip(folders, fits, stages, strict=True):
         peer = folder / "compare.json"
@@ -95,7 +96,8 @@ def write_page(path: Path, folders: list[Path]) -> None:
         own = max(entry["peak_own_gib"] for entry in each.values())
         lines.append(
             f"| {fit['n_samples']:,} | {own:.2f} | {fit['peak_resident_gib']:.2f} | "
-            f"{fit['limit_gib']:g} | {fit['neighbor_purity']:.3f} | {fit['accuracy']:.3f} | "
+            f"{fit['limit_gib']:g} | {fit['backend']}, {fit['recall']:.3f} | "
+            f"{fit['neighbor_purity']:.3f} | {fit['accuracy']:.3f} | "
             f"{accuracy} |"
         )
     lines += _plans(folders, stages)

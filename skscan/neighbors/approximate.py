@@ -84,8 +84,8 @@ class FaissSearch:
         incomplete = np.flatnonzero((indices < 0).any(axis=1))
         if incomplete.size:  # the walk along the graph met too few rows
             exact = ExactSearch(self._data, n_jobs=None)
-            rows = np.ascontiguousarray(X[incomplete], dtype=np.float32)
-            distances[incomplete], indices[incomplete] = exact.query(rows, n_neighbors)
+            left = np.ascontiguousarray(X[incomplete], dtype=np.float32)
+            distances[incomplete], indices[incomplete] = exact.query(left, n_neighbors)
         return distances, indices
 
 

@@ -21,6 +21,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from skscan._files import allocate_array
+from skscan.neighbors.rounding import (
+    Frame,
+    distances_between,
+    nearest_first,
+    rounding_error,
+    sure_bound,
+)
 
 __all__ = ["ExactSearch"]
 
@@ -35,12 +42,6 @@ CROWDED_ROWS = 64
 
 PARALLEL_PAIRS = 2**22
 """Up to this many pairs of rows, starting threads costs more than they give."""
-
-LONGEST_SUM = 1024
-"""No matrix product adds up more values one after the other."""
-
-REFINED_ENTRIES = 2**18
-"""Differences of rows are taken in pieces of so many values."""
 
 MAX_BYTES_IN_MEMORY = 2**30
 """Larger results are mapped from temporary files."""
@@ -89,16 +90,11 @@ class ExactSearch:
     def __init__(self, X: NDArray[np.floating], n_jobs: int | None = None) -> None:
         self._X = X
         self._n_jobs = n_jobs
-        self._center = X.mean(axis=0, dtype=np.float64)
-        largest = max(float(X.max(initial=0)), -float(X.min(initial=0)), np.finfo(float).tiny)
-        # a power of two: scaling rounds nothing, and no square overflows
-        self._scale = 2.0 ** -np.ceil(np.log2(largest))
+        self._frame = Frame.around(X)
         # neighbours that come in the order of the rows (frames of a film) would pass every bound
         self._order = np.random.RandomState(0).permutation(len(X)).astype(np.int32)
         self._points = self._factors(X, self._order)
-        # every product and sum may be rounded, and so may the rows be; libraries add up long rows
-        # in pieces of a few hundred
-        self._error = (min(X.shape[1], LONGEST_SUM) + 8) * np.finfo(np.float32).eps
+        self._error = rounding_error(X.shape[1])
 
     def query(
         self, X: NDArray[np.floating], n_neighbors: int
@@ -141,8 +137,7 @@ class ExactSearch:
         n_features = X.shape[1]
         factors = np.empty((len(order), n_features + 2), np.float32)
         for rows in _blocks(len(order)):
-            part = (X[order[rows]] - self._center) * self._scale
-            factors[rows, :n_features] = part
+            factors[rows, :n_features] = self._frame.place(X[order[rows]])
             part = factors[rows, :n_features]
             np.einsum("ij,ij->i", part, part, out=factors[rows, -2])
         factors[:, -2] *= -0.5
@@ -201,9 +196,9 @@ class ExactSearch:
         """Distances and indices of the k nearest among the candidates of a block."""
         candidates = block.candidates()
         indices = self._order[candidates].astype(np.int64)
-        distances = _distances(X, rows, self._X, indices)
+        distances = distances_between(X, rows, self._X, indices)
         distances[candidates < 0] = np.inf
-        distances, indices = _sorted(distances, indices, block.k)
+        distances, indices = nearest_first(distances, indices, block.k)
         crowded = np.flatnonzero(block.crowded)
         for part in _blocks(len(crowded), CROWDED_ROWS):
             self._look_at_each(X, rows, block, crowded[part], distances, indices)
@@ -229,8 +224,10 @@ class ExactSearch:
         others = np.concatenate([others for _, others in found]).astype(np.int64)
         for i, row in enumerate(crowded):
             near = others[at == i][None]
-            of_row = _distances(X, rows[row : row + 1], self._X, near)
-            distances[row], indices[row] = (best[0] for best in _sorted(of_row, near, block.k))
+            of_row = distances_between(X, rows[row : row + 1], self._X, near)
+            distances[row], indices[row] = (
+                best[0] for best in nearest_first(of_row, near, block.k)
+            )
 
 
 class _Nearest:
@@ -334,12 +331,7 @@ class _Nearest:
         self._bound[self.crowded] = np.inf
 
     def _set_bound(self, values: NDArray[np.float32]) -> None:
-        # |y|^2 <= 2 |x|^2 + 2 d^2 for a row y at the distance d of x: this limits the error of
-        # the products of both the k-th best so far and a better one
-        with np.errstate(invalid="ignore"):
-            error = 2.1 * self._error * (3 * self._half_squares + 2 * np.abs(values))
-            bound = values - error - np.finfo(np.float32).tiny
-        bound[~np.isfinite(values)] = -np.inf
+        bound = sure_bound(values, self._half_squares, self._error)
         np.maximum(self._bound, bound, out=self._bound)
 
 
@@ -416,27 +408,3 @@ def _blocks(n_rows: int, width: int = BLOCK) -> list[slice]:
 
 def _floats(keys: NDArray[np.int64]) -> NDArray[np.float32]:
     return (keys >> _FLOAT_BITS).astype(np.int32).view(np.float32)
-
-
-def _distances(
-    X: NDArray[np.floating],
-    rows: NDArray[np.int32],
-    Y: NDArray[np.floating],
-    indices: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    distances = np.empty(indices.shape)
-    step = max(REFINED_ENTRIES // (indices.shape[1] * X.shape[1]), 1)
-    for part in _blocks(len(rows), step):
-        gaps = Y.take(indices[part], axis=0)
-        gaps -= X[rows[part], None]
-        gaps = gaps.astype(np.float64, copy=False)
-        np.einsum("ijk,ijk->ij", gaps, gaps, out=distances[part])
-    return np.sqrt(distances, out=distances)
-
-
-def _sorted(
-    distances: NDArray[np.float64], indices: NDArray[np.int64], k: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the k nearest of each row; at the same distance in the order of the indices."""
-    columns = np.lexsort((indices, distances), axis=1)[:, :k]
-    return np.take_along_axis(distances, columns, 1), np.take_along_axis(indices, columns, 1)

@@ -25,9 +25,13 @@ from skscan.exceptions import SkscanWarning
 from skscan.metrics import neighbor_purity
 from skscan.neighbors.approximate import FaissSearch
 from skscan.neighbors.exact import MAX_BYTES_IN_MEMORY, ExactSearch
+from skscan.neighbors.on_device import TorchSearch, gpu_has_room
 
 #: Up to this many samples ``backend="auto"`` searches exactly.
 EXACT_LIMIT = 300_000
+
+#: With fewer samples a GPU has nothing to gain.
+GPU_FROM = 50_000
 
 #: A step of an approximate walk takes as long as so many pairs of rows in the exact search
 #: (benchmarks/neighbors.py): where walks must be long, all pairs are compared sooner.
@@ -50,6 +54,7 @@ def _faiss_is_installed() -> bool:
 _BACKENDS: dict[str, Callable[[np.ndarray, int | None], SearchBackend]] = {
     "exact": ExactSearch,
     "faiss": FaissSearch,
+    "torch": TorchSearch,
 }
 
 
@@ -66,11 +71,13 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         sets, 50 for ImageNet. When there are fewer other samples, it is clipped with a warning.
     metric : {"euclidean", "cosine"}, default="euclidean"
         Distance between samples; cosine distance is one minus the cosine.
-    backend : {"auto", "exact", "faiss"} or callable, default="auto"
-        How to search. ``"exact"`` compares all pairs. ``"faiss"`` is approximate (HNSW; needs
-        the extra ``skscan[faiss]``). ``"auto"`` is exact up to 300,000 samples; beyond that it is
-        ``"faiss"``, unless that is not installed, or has to walk so far on these features that
-        comparing all pairs is quicker. A callable ``backend(X, n_jobs)`` gives any
+    backend : {"auto", "exact", "faiss", "torch"} or callable, default="auto"
+        How to search. ``"exact"`` compares all pairs; ``"torch"`` does so on a GPU where there is
+        one, with the same result. ``"faiss"`` is approximate (HNSW; needs the extra
+        ``skscan[faiss]``). ``"auto"`` is ``"torch"`` from 50,000 samples on where CUDA has room
+        for them, else exact up to 300,000 samples; beyond that it is ``"faiss"``, unless that is
+        not installed, or has to walk so far on these features that comparing all pairs is quicker.
+        A callable ``backend(X, n_jobs)`` gives any
         other index: an object whose ``query(X, n_neighbors)`` returns euclidean distances and row
         numbers, nearest first.
     n_jobs : int, default=None
@@ -159,7 +166,7 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._fit_X = self._prepare(X)
         self.backend_ = self._choose_backend()
         self._build_index()
-        if self.backend == "auto" and self.backend_ == "faiss" and self._walks_too_far():
+        if self.backend == "auto" and self._walks_too_far():
             del self._index
             self.backend_ = "exact"
             self._build_index()
@@ -291,11 +298,13 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _choose_backend(self) -> Any:
         if self.backend != "auto":
             return self.backend
+        if self.n_samples_fit_ > GPU_FROM and gpu_has_room(self._fit_X):
+            return "torch"
         large = self.n_samples_fit_ > EXACT_LIMIT
         return "faiss" if large and _faiss_is_installed() else "exact"
 
     def _walks_too_far(self) -> bool:
-        return PAIRS_OF_A_STEP * self._index.walk > self.n_samples_fit_
+        return PAIRS_OF_A_STEP * getattr(self._index, "walk", 0) > self.n_samples_fit_
 
     @staticmethod
     def _clip(n_neighbors: int, most: int) -> int:
