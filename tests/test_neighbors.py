@@ -19,6 +19,7 @@ from skscan import NeighborMiner
 from skscan.exceptions import SkscanWarning
 from skscan.graph import neighbor_table
 from skscan.neighbors import miner as miner_module
+from skscan.neighbors.approximate import foretold_walk
 from skscan.neighbors.exact import ExactSearch
 
 
@@ -251,6 +252,13 @@ class TestFaiss:
         assert (np.diff(graphs[0].indptr) == 31).all()
         assert graphs[0].indices.min() >= 0
 
+    def test_walks_are_foretold_longer_where_groups_are_faint(self, monkeypatch):
+        monkeypatch.setattr("skscan.neighbors.approximate.FORETELLING_ROWS", (1000, 5000))
+        rng = np.random.default_rng(0)
+        near_a_plane = rng.standard_normal((20_000, 3)) @ rng.standard_normal((3, 100))
+        assert foretold_walk(near_a_plane, 1) == pytest.approx(64)
+        assert foretold_walk(rng.standard_normal((20_000, 100)), 1) > 128
+
     def test_recall_is_measured_and_reached(self):
         # few dimensions in common and many of noise: a short walk does not do
         X = features_without_ties(n_samples=4000, n_features=48, dtype=np.float32)
@@ -268,29 +276,16 @@ class TestFaiss:
         assert abs(miner.transform(X) - again.transform(X)).max() == 0
 
 
-class FixedWalk:
-    """An approximate search of whose walks the length is given."""
-
-    walk = 64
-    recall = 0.99
-
-    def __init__(self, X, n_jobs):
-        self.exact = ExactSearch(X, n_jobs)
-        self.query = self.exact.query
-
-
 @pytest.mark.parametrize(("walk", "backend"), [(64, "faiss"), (128, "exact")])
 def test_all_pairs_are_compared_where_walks_would_take_longer(monkeypatch, walk, backend):
     monkeypatch.setattr(miner_module, "EXACT_LIMIT", 100)
     monkeypatch.setattr(miner_module, "PAIRS_OF_A_STEP", 2)
     monkeypatch.setattr(miner_module, "_faiss_is_installed", lambda: True)
-    monkeypatch.setitem(miner_module._BACKENDS, "faiss", FixedWalk)
-    monkeypatch.setattr(FixedWalk, "walk", walk)
-    miner = NeighborMiner(5).fit(features_without_ties(n_samples=200))
-    assert miner.backend_ == backend
-    assert miner.recall_ == (1 if backend == "exact" else 0.99)
-    # one who names the backend gets it
-    assert NeighborMiner(5, backend="faiss").fit(features_without_ties()).backend_ == "faiss"
+    monkeypatch.setitem(miner_module._BACKENDS, "faiss", ExactSearch)
+    monkeypatch.setattr(miner_module, "foretold_walk", lambda X, n_jobs: walk)
+    X = features_without_ties(n_samples=200)
+    assert NeighborMiner(5).fit(X).backend_ == backend
+    assert NeighborMiner(5).fit(X[:100]).backend_ == "exact"
 
 
 def test_an_unpickled_index_is_built_for_the_first_query(monkeypatch):

@@ -29,7 +29,6 @@ class NotedMiner(NeighborMiner):
         noted = {
             "backend": self.backend_,
             "recall": self.recall_,
-            "walk": getattr(self._index, "walk", None),
         }
         Path(self.note).write_text(json.dumps(noted) + "\n")
         return self

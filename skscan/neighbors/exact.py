@@ -56,9 +56,8 @@ class _Points(NamedTuple):
     factors: NDArray[np.float32]
     """Shape (n_rows, n_features + 2): the row, minus half its square, and 1."""
 
-    @property
-    def half_squares(self) -> NDArray[np.float32]:
-        return -self.factors[:, -2]
+    def half_squares(self, rows: slice) -> NDArray[np.float32]:
+        return -self.factors[rows, -2]
 
     def transposed(self, rows: slice) -> NDArray[np.float32]:
         """Return the other factor for some rows, shape (n_features + 2, n_rows)."""
@@ -188,7 +187,7 @@ class ExactSearch:
         return nearest
 
     def _nearest(self, points: _Points, rows: slice, k: int) -> _Nearest:
-        return _Nearest(rows, k, len(self._X), points.half_squares[rows], self._error)
+        return _Nearest(rows, k, len(self._X), points.half_squares(rows), self._error)
 
     def _refined(
         self, X: NDArray[np.floating], rows: NDArray[np.int32], block: _Nearest

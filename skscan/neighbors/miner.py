@@ -23,12 +23,12 @@ from skscan._blocks import row_blocks
 from skscan._files import allocate_array
 from skscan.exceptions import SkscanWarning
 from skscan.metrics import neighbor_purity
-from skscan.neighbors.approximate import FaissSearch
+from skscan.neighbors.approximate import FaissSearch, foretold_walk
 from skscan.neighbors.exact import MAX_BYTES_IN_MEMORY, ExactSearch
 from skscan.neighbors.on_device import TorchSearch, gpu_has_room
 
 #: Up to this many samples ``backend="auto"`` searches exactly.
-EXACT_LIMIT = 300_000
+EXACT_LIMIT = 500_000
 
 #: With fewer samples a GPU has nothing to gain.
 GPU_FROM = 50_000
@@ -75,8 +75,8 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         How to search. ``"exact"`` compares all pairs; ``"torch"`` does so on a GPU where there is
         one, with the same result. ``"faiss"`` is approximate (HNSW; needs the extra
         ``skscan[faiss]``). ``"auto"`` is ``"torch"`` from 50,000 samples on where CUDA has room
-        for them, else exact up to 300,000 samples; beyond that it is ``"faiss"``, unless that is
-        not installed, or has to walk so far on these features that comparing all pairs is quicker.
+        for them, else exact up to 500,000 samples; beyond that it is ``"faiss"``, unless that is
+        not installed, or would walk so far on these features that comparing all pairs is quicker.
         A callable ``backend(X, n_jobs)`` gives any
         other index: an object whose ``query(X, n_neighbors)`` returns euclidean distances and row
         numbers, nearest first.
@@ -166,10 +166,6 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self._fit_X = self._prepare(X)
         self.backend_ = self._choose_backend()
         self._build_index()
-        if self.backend == "auto" and self._walks_too_far():
-            del self._index
-            self.backend_ = "exact"
-            self._build_index()
         self.recall_ = float(getattr(self._index, "recall", np.nan))
         return self
 
@@ -300,11 +296,10 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return self.backend
         if self.n_samples_fit_ > GPU_FROM and gpu_has_room(self._fit_X):
             return "torch"
-        large = self.n_samples_fit_ > EXACT_LIMIT
-        return "faiss" if large and _faiss_is_installed() else "exact"
-
-    def _walks_too_far(self) -> bool:
-        return PAIRS_OF_A_STEP * getattr(self._index, "walk", 0) > self.n_samples_fit_
+        if self.n_samples_fit_ <= EXACT_LIMIT or not _faiss_is_installed():
+            return "exact"
+        pairs = PAIRS_OF_A_STEP * foretold_walk(self._fit_X, self.n_jobs)
+        return "faiss" if pairs < self.n_samples_fit_ else "exact"
 
     @staticmethod
     def _clip(n_neighbors: int, most: int) -> int:
