@@ -252,12 +252,11 @@ class TestFaiss:
         assert (np.diff(graphs[0].indptr) == 31).all()
         assert graphs[0].indices.min() >= 0
 
-    def test_walks_are_foretold_longer_where_groups_are_faint(self, monkeypatch):
-        monkeypatch.setattr("skscan.neighbors.approximate.FORETELLING_ROWS", (1000, 5000))
+    def test_short_walks_do_where_rows_lie_near_a_plane(self, monkeypatch):
+        monkeypatch.setattr("skscan.neighbors.approximate.FORETELLING_ROWS", (500, 2000))
         rng = np.random.default_rng(0)
-        near_a_plane = rng.standard_normal((20_000, 3)) @ rng.standard_normal((3, 100))
-        assert foretold_walk(near_a_plane, 1) == pytest.approx(64)
-        assert foretold_walk(rng.standard_normal((20_000, 100)), 1) > 128
+        X = rng.standard_normal((4000, 3)) @ rng.standard_normal((3, 100))
+        assert foretold_walk(X, 1) == pytest.approx(64)
 
     def test_recall_is_measured_and_reached(self):
         # few dimensions in common and many of noise: a short walk does not do
@@ -286,6 +285,16 @@ def test_all_pairs_are_compared_where_walks_would_take_longer(monkeypatch, walk,
     X = features_without_ties(n_samples=200)
     assert NeighborMiner(5).fit(X).backend_ == backend
     assert NeighborMiner(5).fit(X[:100]).backend_ == "exact"
+
+
+def test_walks_grow_as_they_do_between_samples(monkeypatch):
+    class Search:
+        def __init__(self, X, n_jobs):
+            self.least_walk = {25: 50.0, 100: 100.0}[len(X)]  # as the square root
+
+    monkeypatch.setattr("skscan.neighbors.approximate.FORETELLING_ROWS", (25, 100))
+    monkeypatch.setattr("skscan.neighbors.approximate.FaissSearch", Search)
+    assert foretold_walk(np.zeros((400, 2)), None) == pytest.approx(200)
 
 
 def test_an_unpickled_index_is_built_for_the_first_query(monkeypatch):
