@@ -18,37 +18,33 @@ from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.calibration import ambiguous_rows, calibrated
 from skscan.duplicates import near_duplicates
 from skscan.graph import neighbor_table, symmetric_affinity
-from skscan.neighbors import NeighborMiner
+from skscan.neighbors import EXACT_LIMIT, NeighborMiner
 from skscan.outliers import OutlierScorer
 from skscan.planning.job import N_NEIGHBORS, Job
+from skscan.planning.laws import Line
+from skscan.planning.mining import (
+    APPROXIMATE_ROWS,
+    EXACT_ROWS,
+    ApproximateMining,
+    ExactMining,
+    try_approximate_mining,
+    try_exact_mining,
+)
 from skscan.scaling import FeatureScaler
 from skscan.selection import criteria_of_heads, scan_terms_of_heads
 from skscan.training.batched_heads import BatchedHeads, center_heads
 from skscan.training.starts import StartMaker, auto_starts
 
-__all__ = ["Line", "Machine", "measure_machine"]
+__all__ = ["Machine", "measure_machine"]
 
 SIZES = (4096, 12_288)
 """Rows that stages are tried on: the difference tells what a row costs, the rest what a call does.
 """
 
-APPROXIMATE_ROWS = 16_384
 DISK_BYTES = 2**27
 N_IMAGES = 64
 MANY_STEPS, FEW_STEPS = 30, 3
 MANY_ENTRIES = 2**22
-
-
-@dataclass(frozen=True)
-class Line:
-    """Seconds that grow with a count: ``constant + slope * count``."""
-
-    constant: float
-    slope: float
-
-    def __call__(self, count: float) -> float:
-        """Return the seconds for this count."""
-        return self.constant + self.slope * count
 
 
 @dataclass(frozen=True)
@@ -59,9 +55,9 @@ class Machine:
     ----------
     scaling, results : Line
         Of a number of rows.
-    exact_mining, approximate_mining : float
-        Of a pair of rows; of a row, for each doubling of their number. The second is NaN where no
-        approximate search is installed.
+    exact_mining : ExactMining
+    approximate_mining : ApproximateMining or None
+        None where it is not installed, or so few samples are searched exactly.
     starts : Line
         Of one start, of the rows that it is made on.
     label_step, head_step : float
@@ -78,8 +74,8 @@ class Machine:
     """
 
     scaling: Line
-    exact_mining: float
-    approximate_mining: float
+    exact_mining: ExactMining
+    approximate_mining: ApproximateMining | None
     starts: Line
     label_step: float
     head_step: float
@@ -119,10 +115,11 @@ def measure_machine(
         label_step, head_step = trial.steps()
         starts = trial.starts()
         selection, loss = trial.selection()
+    exact_mining, approximate_mining = _mining(job, clock)
     return Machine(
         scaling=scaling,
-        exact_mining=trial.mining("exact", SIZES[1]) / SIZES[1] ** 2,
-        approximate_mining=_approximate_mining(job, clock),
+        exact_mining=exact_mining,
+        approximate_mining=approximate_mining,
         starts=starts,
         label_step=label_step,
         head_step=head_step,
@@ -144,10 +141,6 @@ class _Trial:
         self.graph = {n: NeighborMiner(N_NEIGHBORS).fit_transform(scaled[:n]) for n in SIZES}
         self.labels = np.random.RandomState(0).randint(job.n_clusters, size=len(scaled))
         self.heads = center_heads(scaled, self.labels[:, None], job.n_clusters)
-
-    def mining(self, backend: str, n_rows: int) -> float:
-        miner = NeighborMiner(N_NEIGHBORS, backend=backend)
-        return _seconds(lambda: miner.fit_transform(self.scaled[:n_rows]), self.clock)
 
     def starts(self) -> Line:
         """Return the seconds of one start of each kind in use, on average."""
@@ -241,15 +234,15 @@ class _Trial:
         return _line(keep, self.clock)
 
 
-def _approximate_mining(job: Job, clock: Callable[[], float]) -> float:
-    """Return the seconds of approximate mining, of a row and for each doubling of their number."""
-    scaled = FeatureScaler().fit_transform(_mixture(APPROXIMATE_ROWS, job.n_features))
-    miner = NeighborMiner(N_NEIGHBORS, backend="faiss")
-    try:
-        seconds = _seconds(lambda: miner.fit_transform(scaled), clock, repeats=1)
-    except ImportError:
-        return float("nan")
-    return seconds / (APPROXIMATE_ROWS * np.log2(APPROXIMATE_ROWS))
+def _mining(job: Job, clock: Callable[[], float]) -> tuple[ExactMining, ApproximateMining | None]:
+    approximate = job.n_samples > EXACT_LIMIT
+    n_rows = max(*EXACT_ROWS, *(APPROXIMATE_ROWS if approximate else ()))
+    scaled = FeatureScaler().fit_transform(_mixture(n_rows, job.n_features))
+    exact = try_exact_mining(scaled, N_NEIGHBORS, partial(_seconds, clock=clock))
+    if not approximate:
+        return exact, None
+    once = partial(_seconds, clock=clock, repeats=1)
+    return exact, try_approximate_mining(scaled, N_NEIGHBORS, once)
 
 
 def _image_seconds(clock: Callable[[], float]) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from skscan._fitted import MAX_PROBABILITY_BYTES
 from skscan.neighbors import EXACT_LIMIT
+from skscan.neighbors.exact import SPARE
 from skscan.planning.job import N_NEIGHBORS, Job
 from skscan.planning.machine import Machine
 from skscan.selection import LOSS_ENTRIES, LOSS_SAMPLES, SELECTION_NEIGHBORS
@@ -21,6 +21,12 @@ NUMBER = 4
 
 WORKSPACE = 2**28
 """Bytes that blocks of rows take in any stage."""
+
+BYTES_OF_CANDIDATES = 2 * 8 * (N_NEIGHBORS + 1 + SPARE)
+"""Of a row while all pairs are compared: the best so far, and those that wait to be merged."""
+
+BYTES_OF_LINKS = 2 * 32 * NUMBER
+"""Of a row in the index of an approximate search."""
 
 LIBRARIES = 2**29
 """Bytes of Python and its libraries."""
@@ -119,8 +125,11 @@ def _stages(job: Job, machine: Machine, images: bool) -> list[Stage]:
     table = 3 * mined * NUMBER  # as int32, and as the int64 of torch
     affinity = 2 * AFFINITY_ENTRIES * n * N_NEIGHBORS * NUMBER
     base = LIBRARIES + WORKSPACE
-    exact = n <= EXACT_LIMIT or math.isnan(machine.approximate_mining)
-    mining = machine.exact_mining * n**2 if exact else machine.approximate_mining * n * math.log2(n)
+    mining, exact = machine.exact_mining(n), True
+    if n > EXACT_LIMIT and machine.approximate_mining is not None:
+        approximate = machine.approximate_mining(n)
+        mining, exact = min((mining, True), (approximate, False))
+    index = scaled + n * BYTES_OF_CANDIDATES if exact else scaled + n * BYTES_OF_LINKS
     sample = job.sample_of_starts
     start = machine.starts(sample) + machine.starts.slope / KMEANS_STEPS * (n - sample)
     group = machine.label_step * job.label_steps + machine.head_step * job.head_steps
@@ -133,7 +142,7 @@ def _stages(job: Job, machine: Machine, images: bool) -> list[Stage]:
     on_disk = probabilities > MAX_PROBABILITY_BYTES
     stages = [
         Stage("scaling", machine.scaling(n), base + 2 * min(scaled, MAX_SCALED_BYTES), scaled),
-        Stage("mining", mining, base + 2 * graph + (0 if exact else scaled), graph),
+        Stage("mining", mining, base + 2 * graph + index, graph),
         Stage(
             "starts",
             job.n_starts * start,
@@ -161,7 +170,7 @@ def _stages(job: Job, machine: Machine, images: bool) -> list[Stage]:
 def _advice(plan: Plan, machine: Machine, images: bool) -> list[str]:
     """Say what does not fit, and what would."""
     job, advice = plan.job, []
-    if job.n_samples > EXACT_LIMIT and math.isnan(machine.approximate_mining):
+    if job.n_samples > EXACT_LIMIT and machine.approximate_mining is None:
         advice.append(
             f"beyond {EXACT_LIMIT:,} samples neighbors are found exactly, at a cost that grows "
             "with the square: pip install 'skscan[faiss]'"

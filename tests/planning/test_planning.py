@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,15 +12,16 @@ from typer.testing import CliRunner
 
 from skscan import ClusterTrainer, NeighborMiner
 from skscan.cli import app
-from skscan.planning import Machine, machine, measure_machine, plan_fit
+from skscan.planning import Machine, machine, measure_machine, mining, plan_fit
 from skscan.planning.job import Job
-from skscan.planning.machine import Line
+from skscan.planning.laws import Line, Power
+from skscan.planning.mining import ApproximateMining, ExactMining
 from skscan.training.batched_heads import Adam
 
 MACHINE = Machine(
     scaling=Line(0.1, 1e-5),
-    exact_mining=1e-8,
-    approximate_mining=1e-5,
+    exact_mining=ExactMining(1e-5, 1e-8),
+    approximate_mining=ApproximateMining(Power(1e4, 1e-4, 0.2), Power(1e4, 1e-4, 0.2)),
     starts=Line(0.1, 1e-5),
     label_step=0.01,
     head_step=0.02,
@@ -36,7 +38,9 @@ MACHINE = Machine(
 @pytest.fixture
 def quick_trial(monkeypatch):
     monkeypatch.setattr(machine, "SIZES", (150, 400))
-    monkeypatch.setattr(machine, "APPROXIMATE_ROWS", 400)
+    for module in (mining, machine):
+        monkeypatch.setattr(module, "EXACT_ROWS", (150, 400))
+        monkeypatch.setattr(module, "APPROXIMATE_ROWS", (150, 400))
     monkeypatch.setattr(machine, "DISK_BYTES", 2**20)
 
 
@@ -80,11 +84,37 @@ def test_what_does_not_fit_is_said_with_a_size_that_does():
     assert 0.5 * 16 * 2**30 < smaller.memory_bytes <= 0.8 * 16 * 2**30
 
 
+def stage_of(plan, name):
+    return next(stage for stage in plan.stages if stage.name == name)
+
+
 def test_without_an_approximate_search_the_square_is_foretold():
-    plan = plan_fit(Job(1_000_000, 768, 10), replace(MACHINE, approximate_mining=float("nan")))
+    plan = plan_fit(Job(1_000_000, 768, 10), replace(MACHINE, approximate_mining=None))
     assert "skscan[faiss]" in plan.advice[0]
-    mining = next(stage for stage in plan.stages if stage.name == "mining")
-    assert mining.seconds == pytest.approx(1e4, rel=0.01)
+    assert stage_of(plan, "mining").seconds == pytest.approx(1e4, rel=0.01)
+
+
+@pytest.mark.parametrize(("exponent", "seconds"), [(0.0, 200), (2.0, 10_010)])
+def test_mining_is_foretold_as_the_quicker_search(exponent, seconds):
+    law = Power(1e6, 1e-4, 0.0)
+    approximate = ApproximateMining(law, Power(1e4, 1e-4, exponent))
+    plan = plan_fit(Job(1_000_000, 768, 10), replace(MACHINE, approximate_mining=approximate))
+    assert stage_of(plan, "mining").seconds == pytest.approx(seconds, rel=0.02)
+    few = plan_fit(Job(10_000, 768, 10), replace(MACHINE, approximate_mining=approximate))
+    assert stage_of(few, "mining").seconds == pytest.approx(1.1, rel=0.05)  # exact in any case
+
+
+def test_laws_pass_through_what_was_measured():
+    law = Power.through((100, 1.0), (400, 2.0))
+    assert [law(count) for count in (100, 400, 1600)] == pytest.approx([1, 2, 4])
+    assert Power.through((100, 2.0), (400, 1.0))(1600) == 1.0
+
+
+def test_a_trial_of_approximate_mining(quick_trial):
+    pytest.importorskip("faiss", reason="needs the extra skscan[faiss]")
+    X = np.random.RandomState(0).randn(400, 8).astype(np.float32)
+    found = mining.try_approximate_mining(X, 5, partial(machine._seconds, clock=time.perf_counter))
+    assert found(1000) > 0
 
 
 def test_a_trial_measures_every_stage(quick_trial):

@@ -1,0 +1,101 @@
+"""How long a machine searches for neighbors, exactly and approximately."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skscan.neighbors import NeighborMiner
+from skscan.neighbors.approximate import FaissSearch
+from skscan.planning.laws import Power
+
+__all__ = ["ApproximateMining", "ExactMining", "try_approximate_mining", "try_exact_mining"]
+
+EXACT_ROWS = (8192, 24_576)
+APPROXIMATE_ROWS = (10_000, 40_000)
+N_QUERIES = 1000
+
+
+@dataclass(frozen=True)
+class ExactMining:
+    """Seconds of a row and of a pair of rows."""
+
+    row: float
+    pair: float
+
+    def __call__(self, n_rows: float) -> float:
+        """Return the seconds of all pairs."""
+        return self.row * n_rows + self.pair * n_rows**2
+
+
+@dataclass(frozen=True)
+class ApproximateMining:
+    """Seconds of a row in the building of the index and in a query, by the number of rows."""
+
+    build: Power
+    query: Power
+
+    def __call__(self, n_rows: float) -> float:
+        """Return the seconds of an index and of a query of each row."""
+        return n_rows * (self.build(n_rows) + self.query(n_rows))
+
+
+def try_exact_mining(
+    X: NDArray[np.float32], n_neighbors: int, seconds: Callable[[Callable[[], object]], float]
+) -> ExactMining:
+    """Mine parts of some rows exactly.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32
+        24,576 rows at least.
+    n_neighbors : int
+    seconds : callable
+        Runs a function and returns what it took.
+    """
+    miner = NeighborMiner(n_neighbors, backend="exact")
+    few, many = (seconds(partial(miner.fit_transform, X[:size])) / size for size in EXACT_ROWS)
+    # of a row: row + pair * n_rows
+    pair = max(many - few, 0.1 * many) / (EXACT_ROWS[1] - EXACT_ROWS[0])
+    return ExactMining(max(many - pair * EXACT_ROWS[1], 0.0), pair)
+
+
+def try_approximate_mining(
+    X: NDArray[np.float32],
+    n_neighbors: int,
+    seconds: Callable[[Callable[[], object]], float],
+) -> ApproximateMining | None:
+    """Index parts of some rows and query them; walks grow as they do between the parts.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32
+        40,000 rows at least.
+    n_neighbors : int
+    seconds : callable
+        Runs a function and returns what it took.
+
+    Returns
+    -------
+    mining : ApproximateMining or None
+        None where faiss is not installed.
+    """
+    indexes: list[FaissSearch] = []
+
+    def build(size: int) -> None:
+        indexes.append(FaissSearch(X[:size], None))
+
+    builds, queries = [], []
+    for size in APPROXIMATE_ROWS:
+        try:
+            builds.append((size, seconds(partial(build, size)) / size))
+        except ImportError:
+            return None
+        index, asked = indexes.pop(), X[: min(N_QUERIES, size)]
+        query = seconds(partial(index.query, asked, n_neighbors + 1)) / len(asked)
+        queries.append((size, query * index.least_walk / index.walk))
+    return ApproximateMining(Power.through(*builds), Power.through(*queries))
