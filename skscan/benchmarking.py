@@ -22,7 +22,7 @@ __all__ = ["BenchmarkResult", "Stage", "generated_images", "measure", "sampled"]
 
 #: Features of clusters that overlap, for the stages that see no images.
 N_FEATURES, N_SAMPLES = 128, 4000
-MAX_PLANNED = 100_000
+MAX_PLANNED = 500_000
 """Up to here neighbours are mined exactly, which the times for all images are scaled by."""
 
 _BATCH = 32
@@ -123,7 +123,7 @@ def measure(
     paths : list of str
         Image files to look at; some hundreds will do.
     n_images : int
-        How many images the job will have; more than 100,000 count as so many.
+        How many images the job will have; more than 500,000 count as so many.
     image_size : int, default=128
         Side in pixels of the pictures that the network sees.
     n_clusters : int, default=10

@@ -16,6 +16,7 @@ from skscan.benchmarking import (
     sampled,
 )
 from skscan.exceptions import ImageReadError
+from skscan.neighbors import EXACT_LIMIT
 
 STAGES = [
     *("decoding", "network", "extraction", "mining"),
@@ -111,3 +112,7 @@ def test_what_to_change_follows_from_what_was_measured(changes, said):
     assert any(said in line for line in advice)
     ordinary = benchmarking._advice(result_with(), 128, None)
     assert said == "--image-size 96" or not any(said in line for line in ordinary)
+
+
+def test_times_are_scaled_as_far_as_neighbors_are_mined_exactly():
+    assert MAX_PLANNED == EXACT_LIMIT

@@ -69,7 +69,7 @@ def bench(
     """Measure each stage on this machine with your images, and say what to change.
 
     A sample is decoded and put through the network, and 4,000 generated features are sorted: a
-    quarter of a minute. Times are scaled to the images of FOLDER, but to 100,000 at most, beyond
+    quarter of a minute. Times are scaled to the images of FOLDER, but to 500,000 at most, beyond
     which neighbors are searched in another way; without FOLDER to 10,000. Stages of many small
     steps are held against no limit. The network is exported once and kept in the cache folder, as
     by any other command; besides, only --tune writes anything.
