@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--clusters", type=int, default=1000)
     parser.add_argument("--heads", type=int, default=10)
     parser.add_argument("--limit-gib", type=float, default=6)
+    parser.add_argument("--page", type=Path, default=PAGE, help="where to write it, and its plot")
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     if not options.report:
@@ -61,8 +62,8 @@ def main() -> None:
     finished = [folder for folder in folders if (folder / "fit.json").exists()]
     if not finished:
         sys.exit(f"no size is finished in {options.folder}; run without --report first")
-    write_page(PAGE, finished)
-    print(json.dumps({"page": str(PAGE), "sizes": [folder.name for folder in finished]}))
+    write_page(options.page, finished)
+    print(json.dumps({"page": str(options.page), "sizes": [folder.name for folder in finished]}))
 
 
 if __name__ == "__main__":
