@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import joblib
@@ -17,8 +12,8 @@ from sklearn.utils.validation import validate_data
 
 from skscan import __version__
 from skscan._blocks import row_blocks
+from skscan._caching import call_cached, memory_folder
 from skscan._files import allocate_array
-from skscan.exceptions import SkscanWarning
 from skscan.extractors.joined import JoinedFeatureExtractor, side_by_side
 from skscan.extractors.passes import (
     IRRELEVANT,
@@ -30,9 +25,6 @@ from skscan.feature_store import image_identities
 from skscan.images import ImageCollection, SkippedImage
 
 Extraction = tuple[np.ndarray, list[SkippedImage]]
-
-# joblib carries on where a result cannot be written, but not where the note of a function cannot.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 # Larger features of views go to a temporary file that is mapped into memory.
 _MAX_BYTES_IN_MEMORY = 2**29
@@ -54,17 +46,17 @@ def cached_fit_transform(memory: Memory, transformer: Any, X: np.ndarray) -> tup
 
     With large X, what the cache holds is mapped into memory instead of read.
     """
-    return _call_cached(memory, _fit_transform, (transformer, X), _mapping(memory, X))
+    return call_cached(memory, _fit_transform, (transformer, X), mmap_mode=_mapping(memory, X))
 
 
 def cached_graph(memory: Memory, miner: Any, X: np.ndarray) -> Any:
     """Mine the neighbor graph of X, or take it from the cache; the index is not kept there."""
-    return _call_cached(memory, _mine, (miner, X), _mapping(memory, X))
+    return call_cached(memory, _mine, (miner, X), mmap_mode=_mapping(memory, X))
 
 
-def _mapping(memory: Memory, X: np.ndarray) -> dict[str, str]:
+def _mapping(memory: Memory, X: np.ndarray) -> str | None:
     mapped = isinstance(memory, Memory) and X.nbytes > _MAX_BYTES_IN_MEMORY
-    return {"mmap_mode": "r"} if mapped else {}
+    return "r" if mapped else None
 
 
 def _mine(miner: Any, X: np.ndarray) -> Any:
@@ -132,12 +124,6 @@ class _Found(NamedTuple):
     widths: list[int]
 
 
-def memory_folder(memory: Memory) -> str | None:
-    """Return the folder of a memory, None where it has none."""
-    location = getattr(memory, "location", None)
-    return None if location is None else os.fspath(location)
-
-
 def _fit(extractor: Any, source: _Source) -> tuple[Any, Extraction | None]:
     """Fit an extractor; return it, and what it extracted where that was kept with it."""
     ours = hasattr(extractor, "extract")
@@ -149,8 +135,8 @@ def _fit(extractor: Any, source: _Source) -> tuple[Any, Extraction | None]:
     whole = not hasattr(extractor, "_parts")
     key = _key(extractor, source.identities)
     arguments = (key, extractor, source._replace(memory=None), whole)
-    ignored = {"ignore": ["extractor", "source", "whole"]}
-    fitted, extraction = _call_cached(source.memory, _fit_extract, arguments, ignored)
+    ignored = ["extractor", "source", "whole"]
+    fitted, extraction = call_cached(source.memory, _fit_extract, arguments, ignore=ignored)
     if fitted is not extractor and hasattr(fitted, "set_params"):
         own = extractor.get_params(deep=False)
         fitted.set_params(**{name: own[name] for name in IRRELEVANT & own.keys()})
@@ -162,48 +148,6 @@ def _fit_extract(
 ) -> tuple[Any, Extraction | None]:
     extractor.fit(source.images if hasattr(extractor, "extract") else source.X)
     return extractor, _extract_one(extractor, source) if whole else None
-
-
-def _call_cached(
-    memory: Memory, function: Callable, arguments: tuple[Any, ...], options: dict[str, Any]
-) -> Any:
-    """Call a function through a cache, or as it is where the cache has no room to begin with."""
-    with _translated_warnings(memory):
-        try:
-            return memory.cache(function, **options)(*arguments)
-        except OSError as error:
-            if memory.location is None or error.errno not in _NO_ROOM:
-                raise
-            _tell_of_a_failing_cache(memory, str(error.strerror))
-        return function(*arguments)
-
-
-@contextmanager
-def _translated_warnings(memory: Memory) -> Iterator[None]:
-    """Put joblib's warning that a result could not be written into the user's words."""
-    if memory.location is None:
-        yield
-        return
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        if "Unable to cache to disk" not in str(warning.message):
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-            continue
-        reason = str(warning.message).split("Exception: ")[-1].strip(" .")
-        _tell_of_a_failing_cache(memory, reason)
-
-
-def _tell_of_a_failing_cache(memory: Memory, reason: str) -> None:
-    warnings.warn(
-        f"A result could not be kept in memory={memory.location!r} ({reason}); nothing else is "
-        "lost. Make room there, or choose another place.",
-        SkscanWarning,
-        stacklevel=5,
-    )
 
 
 def extract_features(extractor: Any, images: ImageCollection, X: Any, memory: Memory) -> Extraction:

@@ -9,9 +9,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import estimator_html_repr
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted
 
 from skscan._blocks import row_blocks
+from skscan._caching import checked_memory
 from skscan._features import check_features, extract_features
 from skscan._files import allocate_array, release_pages
 from skscan._gaps import graph_between, readable_rows, rows_of, with_gaps
@@ -211,7 +212,7 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 f"with {self.n_features_in_} features; give such a matrix, or fit on images."
             )
         features, skipped = extract_features(
-            self.feature_extractor_, images, X, check_memory(self.memory)
+            self.feature_extractor_, images, X, checked_memory(self.memory)
         )
         return features, readable_rows(len(features), skipped)
 

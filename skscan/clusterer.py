@@ -21,8 +21,8 @@ from sklearn.base import (
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_memory
 
+from skscan._caching import checked_memory
 from skscan._cutting import CuttingMixin
 from skscan._device import resolve_device
 from skscan._features import cached_fit_transform, cached_graph, check_features, fit_extractor
@@ -269,7 +269,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         """Run the stages in order and keep their results; return the scaled features."""
         self._validate_params()
         random_state = check_random_state(self.random_state)
-        memory = check_memory(self.memory)
+        memory = checked_memory(self.memory)
         self.timings_: dict[str, float] = {}
 
         with self._stage("extraction"):

@@ -21,6 +21,7 @@ from joblib.parallel import get_active_backend
 from scipy.sparse import csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
+from skscan._caching import checked_memory
 from skscan._features import extract_features
 from skscan._files import allocate_array
 from skscan.exceptions import ImageReadError, SkippedImagesWarning, SkscanWarning
@@ -79,6 +80,8 @@ def extract_shards(
     ------
     TypeError
         If the extractor is none of this library.
+    ValueError
+        If `memory` is no folder that can be written to.
     RuntimeError
         If workers end again and again. What was extracted is kept.
 
@@ -111,7 +114,7 @@ def extract_shards(
                 "extractors of skscan only."
             )
     collection = as_collection(images)
-    place = Memory(os.fspath(memory), verbose=0)
+    place = checked_memory(os.fspath(memory))
     shards = _divide(len(collection), n_shards, n_jobs, _IMAGES_ALIGNED)
     worker = _quiet(extractor)
     _map(

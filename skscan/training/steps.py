@@ -11,6 +11,7 @@ import numpy as np
 from joblib import Memory
 
 from skscan import __version__
+from skscan._caching import call_cached
 
 __all__ = ["KeptSteps"]
 
@@ -64,7 +65,8 @@ class KeptSteps:
         """
         if not self.key:
             return compute()
-        return self.memory.cache(_compute, ignore=["compute"])(self.key, name, state, compute)
+        arguments = (self.key, name, state, compute)
+        return call_cached(self.memory, _compute, arguments, ignore=["compute"])
 
 
 def _compute(key: str, name: str, state: Any, compute: Callable[[], Any]) -> Any:

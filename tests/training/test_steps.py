@@ -5,6 +5,7 @@ import pytest
 from joblib import Memory
 
 from skscan import ClusterTrainer, NeighborMiner
+from skscan.exceptions import SkscanWarning
 from skscan.training import head_clustering, steps
 from skscan.training.steps import KeptSteps
 
@@ -75,6 +76,19 @@ def test_another_seed_or_other_data_are_computed_anew(problem, long_training, tm
     moved = train((problem[0][:, ::-1].copy(), problem[1]), memory)[0]
     expected = train((problem[0][:, ::-1].copy(), problem[1]), None)[0]
     np.testing.assert_array_equal(moved.heads.weights, expected.heads.weights)
+
+
+@pytest.mark.parametrize(
+    "written", ["numpy_pickle.dump", "_store_backends.StoreBackendMixin.store_cached_func_code"]
+)
+def test_a_full_disk_costs_only_the_cache(written, problem, long_training, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"joblib.{written}", full)
+    with pytest.warns(SkscanWarning, match=r"memory=.*No space left on device"):
+        result = train(problem, Memory(tmp_path, verbose=0))[0]
+    np.testing.assert_array_equal(result.heads.weights, train(problem, None)[0].heads.weights)
 
 
 def test_a_short_training_keeps_nothing(problem, tmp_path):
