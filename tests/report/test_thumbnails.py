@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import threading
+import warnings
 import zipfile
 
 import numpy as np
@@ -185,13 +186,75 @@ def test_the_oldest_go_first(store):
     assert set(store.get([bytes([i]) for i in range(40)])) == {bytes([i]) for i in range(30, 40)}
 
 
+DAMAGES = {
+    "no database": lambda path: path.write_bytes(b"this is no database" * 100),
+    "cut short": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "overwritten": lambda path: path.write_bytes(
+        path.read_bytes()[:4096].ljust(path.stat().st_size, b"x")
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("method", ["get", "put", "prune"])
-def test_a_damaged_store_is_told_of_once_and_stops_nothing(tmp_path, pictures, method):
+def test_a_damaged_store_is_put_aside_and_begun_anew(damage, method, tmp_path, pictures):
     path = tmp_path / "thumbnails.sqlite"
-    path.write_bytes(b"this is no database" * 100)
-    arguments = {"get": [[b"key"]], "put": [[(b"key", b"image")]], "prune": []}[method]
+    first = ThumbnailStore(path)
+    first.put([(bytes([i]), os.urandom(50_000)) for i in range(20)])
+    first.close()
+    DAMAGES[damage](path)
+    damaged = path.read_bytes()
+    arguments = {
+        "get": [[bytes([i]) for i in range(20)]],
+        "put": [[(bytes([i]), b"image") for i in range(20)]],
+        "prune": [500_000],
+    }[method]
     store = ThumbnailStore(path)
-    with pytest.warns(SkscanWarning, match=r"cannot be kept in .*thumbnails\.sqlite"):
+    with pytest.warns(SkscanWarning, match=r"sqlite' are damaged .* put aside") as told:
         getattr(store, method)(*arguments)
-    found = list(RememberingImages(pictures, store).thumbnails(range(5)))
-    assert all(found)
+    assert len(told) == 1
+    assert "Make room" not in str(told[0].message)
+    assert (tmp_path / "thumbnails.sqlite.damaged").read_bytes() == damaged
+    with warnings.catch_warnings(action="error"):
+        made = list(RememberingImages(pictures, store).thumbnails(range(5)))
+        store.close()
+        again = ThumbnailStore(path)
+        assert list(again.get(thumbnail_keys(pictures)).values())
+        assert list(RememberingImages(pictures, again).thumbnails(range(5))) == made
+    again.close()
+
+
+def test_two_that_find_the_same_damage_begin_one_new_store(tmp_path):
+    path = tmp_path / "thumbnails.sqlite"
+    keys = [bytes([i]) for i in range(20)]
+    one, other = ThumbnailStore(path), ThumbnailStore(path)
+    one.put([(key, os.urandom(50_000)) for key in keys])
+    one.close()
+    other.get(keys[:1])
+    DAMAGES["overwritten"](path)
+    with pytest.warns(SkscanWarning, match="damaged"):
+        one.put([(b"new", b"image")])
+    with warnings.catch_warnings(action="error"):
+        other.get(keys)
+        assert other.get([b"new"]) == {b"new": b"image"}
+    one.close()
+    other.close()
+
+
+def test_a_store_that_cannot_be_used_is_told_of_once_and_stops_nothing(tmp_path, pictures):
+    store = ThumbnailStore(tmp_path)  # a folder
+    images = RememberingImages(pictures, store)
+    with pytest.warns(SkscanWarning, match=r"cannot be kept in .* read and written to") as told:
+        found = [list(images.thumbnails(range(5))) for _ in range(2)]
+    assert all(found[0])
+    assert len(told) == 1
+
+
+def test_a_full_disk_has_its_own_advice(tmp_path, pictures, monkeypatch):
+    store = ThumbnailStore(tmp_path / "thumbnails.sqlite")
+    store.put([(b"key", b"image")])
+    store._open().execute("PRAGMA max_page_count = 4")  # SQLite then says that the disk is full
+    with pytest.warns(SkscanWarning, match=r"full\).* Make room there\."):
+        store.put([(b"large", bytes(100_000))])
+    store.close()
+    assert all(RememberingImages(pictures, store).thumbnails(range(5)))
