@@ -30,6 +30,7 @@ LAYERS = [
     {
         "exceptions",
         "_blocks",
+        "_caching",
         "_cache_folder",
         "_html_repr",
         "_principal_axes",

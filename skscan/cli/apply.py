@@ -13,7 +13,14 @@ from skscan.cli import interrupt, options
 from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.report import ImagesNow
 from skscan.cli.reporting import reports_errors
-from skscan.cli.terminal import escaped, note, only_results_on_stdout, say, say_json
+from skscan.cli.terminal import (
+    complain,
+    escaped,
+    note,
+    only_results_on_stdout,
+    say,
+    say_json,
+)
 from skscan.report.files import is_results_folder, read_summary
 
 if TYPE_CHECKING:
@@ -141,7 +148,7 @@ def apply(
             )
             with only_results_on_stdout():
                 carry_out(to, plan, steps, journal, verbose=int(not quiet))
-    elif not quiet:
+    else:
         note("note: all of it was done before; nothing was left to do")
     if as_json:
         say_json(summary)
@@ -205,7 +212,7 @@ def _undo(to: Path, *, as_json: bool, quiet: bool) -> None:
     with only_results_on_stdout():
         undone = undo(to, verbose=int(not quiet))
     for name, reason in undone.kept[:_MOST_LISTED]:
-        note(f"kept: {escaped(name)}: {reason}")
+        complain(f"kept: {escaped(name)}: {reason}")
     if as_json:
         kept = [{"file": name, "reason": reason} for name, reason in undone.kept]
         say_json({"n_undone": undone.n_undone, "kept": kept})

@@ -43,11 +43,7 @@ def extractor_from_options(
         raise WrongUse(f"--backbone {PIXELS} takes no --weights, no --image-size and no --views")
     if backbone == PIXELS and (engine != "auto" or precision != "float32"):
         raise WrongUse(f"--backbone {PIXELS} has no network: it takes no --engine, no --precision")
-    if engine != "auto":
-        from skscan.engines.choice import how_to_install, is_installed
-
-        if not is_installed(engine):
-            raise WrongUse(f"--engine {engine} is not installed. {how_to_install(engine)}")
+    check_engine(engine, precision, device)
     shared: dict[str, Any] = {"errors": errors, "n_jobs": jobs, "verbose": verbose}
     if backbone == PIXELS:
         from skscan.extractors.pixels import PixelFeatureExtractor
@@ -63,6 +59,20 @@ def extractor_from_options(
     name = EMBEDDED_BACKBONE if backbone == DEFAULT else backbone
     path = None if weights is None else str(weights.resolve())  # `predict` reads it again
     return TimmFeatureExtractor(name, weights=path, image_size=image_size, **shared)
+
+
+def check_engine(engine: str, precision: str, device: str) -> None:
+    """Refuse an engine that is not there, or cannot be had with a precision or on a device."""
+    if engine == "auto":
+        return
+    from skscan.engines.choice import check_choice, how_to_install, is_installed
+
+    if not is_installed(engine):
+        raise WrongUse(f"--engine {engine} is not installed. {how_to_install(engine)}")
+    try:
+        check_choice(engine, precision, device)
+    except ValueError as error:
+        raise WrongUse(str(error)) from error
 
 
 def describe_extractor(extractor: Any) -> str:

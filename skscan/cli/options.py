@@ -182,5 +182,8 @@ PrecisionOption = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress bars and no summary, only errors.")
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="No progress bars, no warnings and no summary, only errors."
+    ),
 ]

@@ -10,13 +10,14 @@ from skscan.cli import options
 from skscan.cli.cache import cache_folder, prune_cache
 from skscan.cli.cluster import cluster_rows
 from skscan.cli.errors import CommandFailed, WrongUse
+from skscan.cli.features import check_engine
 from skscan.cli.inputs import find_images
 from skscan.cli.reporting import reports_errors
 from skscan.cli.results import CLUSTERS_HEADER, MODEL, SKIPPED_HEADER, is_results_folder
 from skscan.cli.tables import check_output_file, open_table, replaced_atomically, write_table
 from skscan.cli.terminal import (
+    complain,
     escaped,
-    note,
     only_results_on_stdout,
     say,
     say_json,
@@ -78,7 +79,7 @@ def predict(
     paths = find_images(folder, results=out)
     clusterer = load_any(out)
     settings = {"n_jobs": jobs, "device": device, "engine": engine.value}
-    _use_settings(clusterer, **settings, verbose=int(not quiet))
+    use_settings(clusterer, **settings, verbose=int(not quiet))
     clusterer.set_params(memory=str(cache_folder()))
     loaded = time.perf_counter()
     with only_results_on_stdout():
@@ -111,7 +112,7 @@ def predict(
     elif csv is None:
         say_table(PREDICTIONS_HEADER, rows)
         for path, reason in skipped:
-            note(f"skipped: {escaped(path)}: {escaped(reason)}")
+            complain(f"skipped: {escaped(path)}: {escaped(reason)}")
     elif not quiet:
         _print_summary(summary, csv)
 
@@ -150,12 +151,20 @@ def _load_clusterer(folder: Path) -> "SCANClusterer":
     return model
 
 
-def _use_settings(clusterer: "SCANClusterer", **settings: Any) -> None:
-    """Hand over how to run, which is this command's choice and not that of the saved run."""
+def use_settings(clusterer: "SCANClusterer", **settings: Any) -> None:
+    """Hand over how to run, which is this command's choice and not that of the saved run.
+
+    Raises
+    ------
+    WrongUse
+        If an engine is asked for that does not compute with the precision of the model.
+    """
     whole: Any = clusterer.feature_extractor_
     for extractor in getattr(whole, "extractors_", [whole]):
         known = extractor.get_params()
         extractor.set_params(**{name: value for name, value in settings.items() if name in known})
+        if "engine" in settings and "engine" in known:
+            check_engine(extractor.engine, extractor.precision, extractor.device)
 
 
 def _predict(

@@ -12,7 +12,7 @@ import typer
 
 from skscan.cli import interrupt
 from skscan.cli.errors import FAILED, INTERRUPTED, WRONG_USE, CommandFailed, OutputClosed, WrongUse
-from skscan.cli.terminal import escaped
+from skscan.cli.terminal import escaped, speaking, worded
 from skscan.exceptions import (
     ImageReadError,
     ModelFileError,
@@ -27,26 +27,12 @@ _DebugOption = Annotated[
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Give `command` the option ``--debug``, and end it with one line instead of a traceback."""
+    options = _options_of(command)
 
     @functools.wraps(command)
     def guarded(*args: Any, debug: bool = False, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except (typer.Exit, typer.Abort):
-            raise
-        except OutputClosed:
-            raise typer.Exit(FAILED) from None
-        except KeyboardInterrupt:
-            interrupt.say_what_is_kept()
-            raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:
-            if interrupt.happened():
-                interrupt.say_what_is_kept()
-                raise typer.Exit(INTERRUPTED) from None
-            if debug:
-                traceback.print_exc()
-            print(f"error: {explain(error)}", file=sys.stderr)
-            raise typer.Exit(WRONG_USE if isinstance(error, WrongUse) else FAILED) from None
+        with speaking(options, quiet=kwargs.get("quiet", False)):
+            _run(functools.partial(command, *args, **kwargs), debug)
 
     signature = inspect.signature(command)
     debug_parameter = inspect.Parameter(
@@ -59,11 +45,44 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
+def _run(command: Callable[[], None], debug: bool) -> None:
+    try:
+        command()
+    except (typer.Exit, typer.Abort):
+        raise
+    except OutputClosed:
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        interrupt.say_what_is_kept()
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        if interrupt.happened():
+            interrupt.say_what_is_kept()
+            raise typer.Exit(INTERRUPTED) from None
+        if debug:
+            traceback.print_exc()
+        print(f"error: {explain(error)}", file=sys.stderr)
+        raise typer.Exit(WRONG_USE if isinstance(error, WrongUse) else FAILED) from None
+
+
+def _options_of(command: Callable[..., None]) -> set[str]:
+    """Return the options that a command has, as they are typed."""
+    annotations = [each.annotation for each in inspect.signature(command).parameters.values()]
+    details = [detail for each in annotations for detail in getattr(each, "__metadata__", ())]
+    # within Annotated, Typer takes the first name for a default value
+    names = [
+        name
+        for each in details
+        for name in (getattr(each, "default", None), *(getattr(each, "param_decls", None) or ()))
+    ]
+    return {name for name in names if isinstance(name, str) and name.startswith("-")}
+
+
 def explain(error: Exception) -> str:
     """Return one line, in the user's words, for `error`."""
     if isinstance(error, OSError) and error.strerror:
         return escaped(_explain_os_error(error))
-    message = escaped(" ".join(str(error).split())) or type(error).__name__
+    message = worded(escaped(" ".join(str(error).split()))) or type(error).__name__
     if isinstance(error, _EXPLAINED):
         return message
     if isinstance(error, MemoryError):

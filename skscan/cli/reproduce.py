@@ -147,7 +147,7 @@ def reproduce(
         raise WrongUse(str(error)) from None
     if stage is not None and stage not in recipe.stages:
         raise WrongUse(f"{name} has no stage {stage.value}; it has {', '.join(recipe.stages)}")
-    if recipe.pretext.weights_url is not None and weights is None and not quiet:
+    if recipe.pretext.weights_url is not None and weights is None:
         note(
             f"note: the authors began with a network that is given: {recipe.pretext.weights_url} "
             "(--weights); without it one is trained here"
@@ -168,7 +168,7 @@ def reproduce(
                 n_seeds=seeds,
                 weights=weights,
                 machine=Machine(device, precision.value, compile_networks, jobs, int(not quiet)),
-                report=(lambda line: None) if quiet else note,
+                report=note,
             )
     except OutputMismatchError as error:
         raise WrongUse(str(error)) from error

@@ -11,7 +11,14 @@ from skscan.cli import interrupt, options
 from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.report import ImagesNow
 from skscan.cli.reporting import reports_errors
-from skscan.cli.terminal import escaped, note, only_results_on_stdout, say, say_json
+from skscan.cli.terminal import (
+    complain,
+    escaped,
+    note,
+    only_results_on_stdout,
+    say,
+    say_json,
+)
 from skscan.report.files import DECISIONS, is_results_folder
 
 if TYPE_CHECKING:
@@ -71,8 +78,7 @@ def serve(
     _log_to_stderr()
     from skscan.serving import ReportServer
 
-    if not quiet:
-        note("reading the results …")
+    note("reading the results …")
     with only_results_on_stdout():
         server = ReportServer(out, images=images, port=port, max_shown=max_shown)
     with server:
@@ -113,7 +119,7 @@ def _announce(server: "ReportServer", out: Path, *, as_json: bool, quiet: bool) 
 
 class _Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        note("\n".join(escaped(line) for line in self.format(record).splitlines()))
+        complain("\n".join(escaped(line) for line in self.format(record).splitlines()))
 
 
 def _log_to_stderr() -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import Any, TextIO
 
@@ -46,8 +46,39 @@ def say_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         raise OutputClosed from error
 
 
+class _Manner:
+    """How the command at work speaks."""
+
+    options: frozenset[str] = frozenset()
+    quiet = False
+
+
+@contextmanager
+def speaking(options: Collection[str], *, quiet: bool) -> Iterator[None]:
+    """While a command works, name its options, and give no remarks and warnings if it is quiet."""
+    before = _Manner.options, _Manner.quiet
+    _Manner.options, _Manner.quiet = frozenset(options), quiet
+    try:
+        yield
+    finally:
+        _Manner.options, _Manner.quiet = before
+
+
+def worded(message: str) -> str:
+    """Return a message of the library in the words of the command at work."""
+    from skscan.cli.wording import in_options
+
+    return in_options(message, _Manner.options)
+
+
 def note(text: str) -> None:
-    """Print a remark on stderr, above any progress bar that is being drawn."""
+    """Print a remark on stderr, above any progress bar that is being drawn; not with --quiet."""
+    if not _Manner.quiet:
+        complain(text)
+
+
+def complain(text: str) -> None:
+    """Print on stderr what went wrong with a part of the work, with --quiet too."""
     from tqdm import tqdm
 
     with suppress(OSError, ValueError):  # a closed stderr must not stop the work
@@ -72,12 +103,12 @@ def silence_stdout() -> None:
 def show_warnings_as_lines() -> None:
     """Print each distinct library warning as one clean line on stderr, once.
 
-    Warnings meant for developers (deprecations) stay hidden.
+    Warnings meant for developers (deprecations) stay hidden, and all of them with --quiet.
     """
     already_shown: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        line = escaped(" ".join(str(message).split()))
+        line = worded(escaped(" ".join(str(message).split())))
         if issubclass(category, UserWarning | RuntimeWarning) and line not in already_shown:
             already_shown.add(line)
             note(f"warning: {line}")

@@ -11,9 +11,17 @@ from skscan.engines.record import recorded_engine
 from skscan.engines.tuning import stored_choice
 from skscan.exceptions import SkscanWarning
 
-__all__ = ["Choice", "choose_engine", "engine_that_decides", "how_to_install", "is_installed"]
+__all__ = [
+    "Choice",
+    "check_choice",
+    "choose_engine",
+    "engine_that_decides",
+    "how_to_install",
+    "is_installed",
+]
 
 _PACKAGES = {"torch": "torch", "compile": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+_OF_TORCH = ("torch", "compile")
 _PRECISIONS = {
     "torch": ("float32", "bfloat16"),
     "compile": ("float32", "bfloat16"),
@@ -86,7 +94,7 @@ def choose_engine(
                 stacklevel=2,
             )
             return _checked(other, "float32", device)
-        if on_cpu or name in ("torch", "compile"):
+        if on_cpu or name in _OF_TORCH:
             return _checked(name, precision, device)
     if engine != "auto":
         if not is_installed(engine):
@@ -131,7 +139,21 @@ def _default_on_cpu() -> str:
     return "onnx" if is_installed("onnx") else "torch"
 
 
-def _checked(engine: str, precision: str, device: str) -> Choice:
+def check_choice(engine: str, precision: str, device: str) -> None:
+    """See that engine, precision and device go together; whether there is such a device is open.
+
+    Parameters
+    ----------
+    engine : str
+        The name of an engine.
+    precision, device : str
+        See `choose_engine`.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
     if precision not in _PRECISIONS[engine]:
         able = [name for name, known in _PRECISIONS.items() if precision in known]
         raise ValueError(
@@ -139,14 +161,16 @@ def _checked(engine: str, precision: str, device: str) -> Choice:
             f"{' or '.join(map(repr, _PRECISIONS[engine]))}, and {precision!r} is for "
             f"engine={' or '.join(map(repr, able))}."
         )
-    if engine in ("torch", "compile"):
-        return Choice(engine, precision, resolve_device(device))
-    if device != "auto" and device.split(":")[0] != "cpu":
+    if engine not in _OF_TORCH and device != "auto" and device.split(":")[0] != "cpu":
         raise ValueError(
             f"engine={engine!r} runs on the CPU, got device={device!r}; give device='auto' or "
             "'cpu', or engine='torch'."
         )
-    return Choice(engine, precision, "cpu")
+
+
+def _checked(engine: str, precision: str, device: str) -> Choice:
+    check_choice(engine, precision, device)
+    return Choice(engine, precision, resolve_device(device) if engine in _OF_TORCH else "cpu")
 
 
 def how_to_install(engine: str) -> str:

@@ -9,7 +9,7 @@ import timm
 from safetensors.torch import save_file
 
 from skscan import JoinedFeatureExtractor, PixelFeatureExtractor, SCANClusterer
-from skscan.cli.predict import _use_settings
+from skscan.cli.predict import use_settings
 from skscan.extractors.default import DefaultFeatureExtractor
 from skscan.serving.new_images import NewImages
 
@@ -105,7 +105,7 @@ def test_each_of_several_extractors_gets_the_settings_of_this_run():
     parts = [DefaultFeatureExtractor(n_jobs=2), PixelFeatureExtractor(n_jobs=2)]
     clusterer = SCANClusterer()
     clusterer.feature_extractor_ = JoinedFeatureExtractor(parts).fitted_with(parts, (1280, 64))
-    _use_settings(clusterer, device="cpu", n_jobs=3)
+    use_settings(clusterer, device="cpu", n_jobs=3)
     assert [part.n_jobs for part in parts] == [3, 3]
     assert parts[0].device == "cpu"
     NewImages(clusterer)  # serves one image at a time
