@@ -89,9 +89,7 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Rows sum to 1; NaN for an image that could not be read. More than 1 GiB are mapped from
             a temporary file (in ``TMPDIR``), which goes when the array does.
         """
-        features, read = self._features(X)
-        Z = self.feature_scaler_.transform(rows_of(features, read))
-        return with_gaps(self._probabilities(Z), read)
+        return self._probabilities_of(*self._features(X))
 
     def transform(self, X: Any) -> np.ndarray:
         """Give the scaled features on which the heads work.
@@ -171,6 +169,11 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _html_repr(self) -> str:
         """Show in a notebook what scikit-learn shows, then the clusters (scikit-learn >= 1.7)."""
         return estimator_html_repr(self) + html_summary(self)
+
+    def _probabilities_of(self, features: np.ndarray, read: np.ndarray) -> np.ndarray:
+        """Probabilities for features of which some rows are of images that could not be read."""
+        Z = self.feature_scaler_.transform(rows_of(features, read))
+        return with_gaps(self._probabilities(Z), read)
 
     def _probabilities(self, Z: np.ndarray) -> np.ndarray:
         """Probabilities for scaled features, calibrated where a temperature was fitted."""

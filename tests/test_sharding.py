@@ -1,6 +1,7 @@
 """Shards on joblib's own processes, on Dask and on Ray."""
 
 import os
+import pickle
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import joblib
 import numpy as np
 import pytest
 from image_factory import write_pictures
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sharded_extractors import KillsItsWorkerOnce
 from sklearn.preprocessing import FunctionTransformer
 
@@ -19,8 +20,11 @@ from skscan import (
     PixelFeatureExtractor,
     SCANClusterer,
 )
-from skscan.exceptions import SkippedImagesWarning, SkscanWarning
+from skscan._files import TEMPORARY_PREFIX
+from skscan.exceptions import ImageReadError, SkippedImagesWarning, SkscanWarning
 from skscan.sharding import extract_shards, mine_shards, predict_proba_shards
+from skscan.sharding.mapping import map_shards
+from skscan.sharding.sharing import load_shared
 
 
 @contextmanager
@@ -118,29 +122,153 @@ def test_what_is_kept_is_not_computed_again(paths, tmp_path, monkeypatch):
     assert_array_equal(found, expected)
 
 
+def images_in_memory(kind):
+    rng = np.random.RandomState(0)
+    if kind == "array":
+        return rng.randint(0, 256, (30, 12, 12), dtype=np.uint8)
+    return [rng.randint(0, 256, (12, 9 + i % 3), dtype=np.uint8) for i in range(30)]
+
+
+@pytest.mark.parametrize("kind", ["array", "list"])
+def test_images_in_memory_are_known_to_workers_as_here(kind, tmp_path, monkeypatch):
+    images, extractor = images_in_memory(kind), PixelFeatureExtractor(8)
+    sent = []
+
+    def counting(function, tasks, *rest):
+        sent.extend(len(pickle.dumps(task)) for task in tasks)
+        return map_shards(function, tasks, *rest)
+
+    monkeypatch.setattr("skscan.sharding.extraction.map_shards", counting)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of features that are not found
+        features, _ = extract_shards(extractor, images, tmp_path, n_shards=3)
+    assert_array_equal(features, extractor.transform(images))
+    assert max(sent) < len(pickle.dumps(images)) / 2 + 2000
+
+
+def test_a_damaged_shard_is_told_of_and_done_again(paths, tmp_path):
+    extractor = PixelFeatureExtractor(8)
+    expected, _ = extract_shards(extractor, paths, tmp_path / "memory", n_shards=4)
+    shards = sorted((tmp_path / "memory").glob("features/*/*.features"))
+    content = bytearray(shards[1].read_bytes())
+    content[5] ^= 1
+    shards[1].write_bytes(content)
+    shards[3].unlink()
+    with pytest.warns(SkscanWarning, match=r"check sums differ, images: 1\)"):
+        found, _ = extract_shards(extractor, paths, tmp_path / "memory", n_shards=4)
+    assert_array_equal(found, expected)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # there is a good copy now
+        extract_shards(extractor, paths, tmp_path / "memory")
+
+
+def test_features_that_do_not_arrive_are_told_of(paths, tmp_path, monkeypatch):
+    """As where workers have another folder of this name."""
+
+    def elsewhere(function, tasks, n_jobs, take):
+        for i, (extractor, images, _, raises) in enumerate(tasks):
+            take(i, function(extractor, images, str(tmp_path / "elsewhere"), raises))
+
+    monkeypatch.setattr("skscan.sharding.extraction.map_shards", elsewhere)
+    with pytest.warns(SkscanWarning, match=r"features of 20 images.* not found in memory="):
+        found, _ = extract_shards(PixelFeatureExtractor(8), paths, tmp_path / "memory")
+    assert_array_equal(found, PixelFeatureExtractor(8).transform(paths))
+
+
+def test_what_workers_warn_of_is_said_here_once(paths, tmp_path):
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "features").write_text("no folder")
+    with pytest.warns(SkscanWarning, match="could not be kept") as caught:
+        found, _ = extract_shards(PixelFeatureExtractor(8), paths, tmp_path / "memory", n_shards=2)
+    told = [str(each.message) for each in caught]
+    # by the workers, and by this process, which has to do the work then
+    assert sum("could not be kept" in each for each in told) == 2
+    assert sum("not found in memory=" in each for each in told) == 1
+    assert_array_equal(found, PixelFeatureExtractor(8).transform(paths))
+
+
+def test_relative_paths_hold_in_workers_that_began_elsewhere(paths, tmp_path, monkeypatch):
+    with joblib.parallel_config("loky", n_jobs=2):
+        joblib.Parallel()(joblib.delayed(os.getpid)() for _ in range(2))
+        monkeypatch.chdir(tmp_path)
+        relative = [os.path.relpath(path) for path in paths]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found, _ = extract_shards(PixelFeatureExtractor(8), relative, "memory", n_shards=2)
+    assert_array_equal(found, PixelFeatureExtractor(8).transform(paths))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_prediction(engine, paths, tmp_path):
+def test_an_image_that_ends_the_work(engine, paths, tmp_path):
+    (tmp_path / "photos" / "damaged.png").write_bytes(b"no picture")
+    paths = [*paths, str(tmp_path / "photos" / "damaged.png")]
+    with engine(), pytest.raises(ImageReadError, match=r"damaged\.png: damaged, or not an image"):
+        extract_shards(
+            PixelFeatureExtractor(8, errors="raise"), paths, tmp_path / "memory", n_shards=3
+        )
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_prediction(engine, paths, tmp_path, monkeypatch):
     clusterer = SCANClusterer(
         2, feature_extractor=PixelFeatureExtractor(8), effort="fast", random_state=0
     ).fit(paths)
-    with engine():
-        found = predict_proba_shards(clusterer, paths, tmp_path / "memory", n_shards=3)
-    assert_array_equal(found, clusterer.predict_proba(paths))
-    assert clusterer.memory is None
+    damaged = [str(tmp_path / "photos" / f"damaged{i}.png") for i in range(8)]
+    for path in damaged:
+        Path(path).write_bytes(b"no picture")
+    paths = [*paths[:13], damaged[0], *paths[13:], *damaged[1:]]  # the last shard is all damaged
+    with pytest.warns(SkippedImagesWarning):
+        expected = clusterer.predict_proba(paths)
+    monkeypatch.setattr(SCANClusterer, "_probabilities", None)  # of this process
+    with engine(), pytest.warns(SkippedImagesWarning, match=r"^8 of 28 images.*not an image"):
+        found = predict_proba_shards(clusterer, paths, tmp_path / "memory", n_shards=4)
+    assert_allclose(found, expected, atol=1e-6)
+    assert not list((tmp_path / "memory").glob(f"{TEMPORARY_PREFIX}*"))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_mining(engine):
+def test_mining(engine, tmp_path):
     X = np.random.RandomState(0).rand(300, 16).astype(np.float32)
     X[50:60] = X[0]  # duplicates: a row is its own neighbour all the same
     expected = NeighborMiner(5).fit_transform(X)
     with engine():
-        graph = mine_shards(NeighborMiner(5), X, n_shards=7)
+        graph = mine_shards(NeighborMiner(5), X, tmp_path, n_shards=7)
+    assert not list(tmp_path.iterdir())
     assert_array_equal(graph.indptr, expected.indptr)
     apart = np.setdiff1d(np.arange(300), [0, *range(50, 60)])
     assert_array_equal(graph[apart].indices, expected[apart].indices)
     assert_array_equal(graph.data, expected.data)
     assert_array_equal(graph.indices.reshape(300, 6)[:, 0], np.arange(300))
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_mining_by_an_approximate_index_that_is_built_once(metric):
+    pytest.importorskip("faiss", reason="faiss is not installed")
+    X = np.random.RandomState(0).rand(600, 8).astype(np.float32)
+    miner = NeighborMiner(5, backend="faiss", metric=metric)
+    expected = miner.fit_transform(X)
+    with joblib.parallel_config("loky", n_jobs=2):
+        graph = mine_shards(miner, X, n_shards=4)
+    assert graph.dtype == expected.dtype
+    assert (graph != expected).nnz == 0
+
+
+def test_no_task_of_mining_holds_the_features(monkeypatch):
+    sent = []
+
+    def counting(function, tasks, *rest):
+        sent.extend(len(pickle.dumps(task)) for task in tasks)
+        return map_shards(function, tasks, *rest)
+
+    monkeypatch.setattr("skscan.sharding.mining.map_shards", counting)
+    mine_shards(NeighborMiner(5), np.random.RandomState(0).rand(300, 16), n_shards=3)
+    assert len(sent) == 3
+    assert max(sent) < 1000
+
+
+def test_a_worker_that_does_not_see_the_folder():
+    with pytest.raises(FileNotFoundError, match="a worker does not see '/no'; memory must be"):
+        load_shared("/no/shared.joblib")
 
 
 def test_foreign_extractors_are_refused(paths, tmp_path):

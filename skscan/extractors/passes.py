@@ -37,6 +37,7 @@ __all__ = [
     "FEATURES_FOLDER",
     "IRRELEVANT",
     "extract_together",
+    "known_images",
     "mean_of_views",
     "relevant_parameters",
 ]
@@ -108,6 +109,27 @@ def extract_together(
         for store in stores:
             closing.callback(store.close)
         return _Pass(parts, images, combine, stores, identities).run()
+
+
+def known_images(
+    parts: Sequence[ImageFeatureExtractor], memory: str | os.PathLike, identities: np.ndarray
+) -> np.ndarray:
+    """Tell of which images all features are kept.
+
+    Parameters
+    ----------
+    parts : sequence of ImageFeatureExtractor
+    memory : path
+        Where features are kept.
+    identities : ndarray of shape (n_images, 2)
+        See `image_identities`.
+
+    Returns
+    -------
+    known : ndarray of shape (n_images,), dtype bool
+    """
+    stores = [_store_of(part, Path(memory) / FEATURES_FOLDER) for part in parts]
+    return np.all([store.find(identities)[:, 0] >= 0 for store in stores], axis=0)
 
 
 def relevant_parameters(extractor: Any) -> tuple[dict[str, Any], dict[str, Any]]:

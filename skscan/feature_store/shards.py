@@ -76,7 +76,7 @@ class Shard:
         return np.memmap(self._features, dtype="<f4", mode="r", shape=shape)
 
     def find(self, identities: np.ndarray) -> np.ndarray:
-        """Return the row of each image, or -1: where there is none, or a damaged one.
+        """Return the row of each image: -1 where there is none, -2 where it is damaged.
 
         Parameters
         ----------
@@ -95,8 +95,7 @@ class Shard:
         rows = self.rows
         for i in np.flatnonzero(same):
             row = int(candidates[i])
-            if zlib.crc32(rows[row]) == self._check_sums[row]:
-                found[i] = row
+            found[i] = row if zlib.crc32(rows[row]) == self._check_sums[row] else -2
         return found
 
     def note_use(self) -> None:

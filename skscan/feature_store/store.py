@@ -78,8 +78,14 @@ class FeatureStore:
         -------
         places : ndarray of shape (n_images, 2), dtype int64
             Where `read` finds each row; -1 for what is not known.
+
+        Warns
+        -----
+        SkscanWarning
+            If files or rows are damaged.
         """
         places = np.full((len(identities), 2), -1, dtype=np.int64)
+        damaged = np.zeros(len(identities), dtype=bool)
         self._shards = []
         missing = np.flatnonzero(identities.any(axis=1))
         for shard in self._open_shards():
@@ -93,7 +99,15 @@ class FeatureStore:
             places[found, 0] = len(self._shards)
             places[found, 1] = rows[rows >= 0]
             self._shards.append(shard)
+            damaged[missing[rows == -2]] = True
             missing = missing[rows < 0]
+        if n_damaged := int(damaged[missing].sum()):
+            warnings.warn(
+                f"Damaged features in {str(self.folder)!r} (check sums differ, images: "
+                f"{n_damaged}) are computed again.",
+                SkscanWarning,
+                stacklevel=2,
+            )
         return places
 
     def read(self, places: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import joblib
 import numpy as np
 from PIL import Image
 
-from skscan.images.collection import FileImages, ImageCollection
+from skscan.images.collection import ArrayImages, FileImages, ImageCollection, ItemImages
 
 __all__ = ["subset"]
 
@@ -23,13 +23,22 @@ def subset(images: ImageCollection, rows: np.ndarray) -> ImageCollection:
     Returns
     -------
     images : ImageCollection
-        The same one where `rows` are all of them, in order; nothing is copied.
+        The same one where `rows` are all of them, in order. No pixels are copied, and what is
+        pickled holds those of `rows` alone, but for a data set and for scattered rows of an array.
     """
     if len(rows) == len(images) and np.array_equal(rows, np.arange(len(rows))):
         return images
     if isinstance(images, FileImages):
         return images.take(rows)
-    return _Subset(images, rows)
+    part: ImageCollection
+    if isinstance(images, ArrayImages) and len(rows) and (np.diff(rows) == 1).all():
+        part = ArrayImages(images.array[rows[0] : rows[-1] + 1])
+    elif isinstance(images, ItemImages):
+        part = ItemImages([images.items[row] for row in rows])
+    else:
+        return _Subset(images, rows)
+    part.names = [images.names[row] for row in rows]
+    return part
 
 
 class _Subset(ImageCollection):

@@ -50,7 +50,7 @@ class FaissSearch:
 
     def __init__(self, X: np.ndarray, n_jobs: int | None) -> None:
         faiss = _import_faiss()
-        self._data = np.ascontiguousarray(X, dtype=np.float32)
+        self._data: np.ndarray | None = np.ascontiguousarray(X, dtype=np.float32)
         self._index = faiss.IndexHNSWFlat(X.shape[1], 32)
         n_threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)
@@ -59,15 +59,15 @@ class FaissSearch:
         finally:
             faiss.omp_set_num_threads(n_threads)
 
-        self._tune(n_jobs)
+        self._tune(self._data, n_jobs)
 
-    def _tune(self, n_jobs: int | None) -> None:
+    def _tune(self, data: np.ndarray, n_jobs: int | None) -> None:
         """Choose the length of the walk."""
-        n_samples = len(self._data)
+        n_samples = len(data)
         size = min(n_samples, RECALL_SAMPLE)
         rows = np.random.RandomState(0).choice(n_samples, size, replace=False)
-        sample, k = self._data[rows], min(RECALL_NEIGHBORS + 1, n_samples)
-        farthest = ExactSearch(self._data, n_jobs).query(sample, k)[0][:, -1:]
+        sample, k = data[rows], min(RECALL_NEIGHBORS + 1, n_samples)
+        farthest = ExactSearch(data, n_jobs).query(sample, k)[0][:, -1:]
         recalls: list[float] = []
         for length in EF_SEARCH:
             self._index.hnsw.efSearch = length
@@ -82,6 +82,19 @@ class FaissSearch:
             np.exp(np.interp(MIN_RECALL, np.maximum.accumulate(recalls), tried))
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        # faiss keeps the rows too
+        return vars(self) | {"_index": _import_faiss().serialize_index(self._index), "_data": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _index=_import_faiss().deserialize_index(state["_index"]))
+        self._index.hnsw.efSearch = self.walk
+
+    def _rows(self) -> np.ndarray:
+        if self._data is None:
+            self._data = self._index.reconstruct_n(0, self._index.ntotal)
+        return self._data
+
     def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         """Return euclidean distances and indices of near rows, nearest first."""
         shape = (len(X), n_neighbors)
@@ -93,7 +106,7 @@ class FaissSearch:
             distances[rows] = np.sqrt(np.maximum(squared, 0))
         incomplete = np.flatnonzero((indices < 0).any(axis=1))
         if incomplete.size:  # the walk along the graph met too few rows
-            exact = ExactSearch(self._data, n_jobs=None)
+            exact = ExactSearch(self._rows(), n_jobs=None)
             left = np.ascontiguousarray(X[incomplete], dtype=np.float32)
             distances[incomplete], indices[incomplete] = exact.query(left, n_neighbors)
         return distances, indices
