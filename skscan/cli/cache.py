@@ -14,9 +14,12 @@ __all__ = ["cache_folder", "has_features_since", "now", "prune_cache"]
 _BYTES_LIMIT = 2**32
 
 
-def has_features_since(started: float) -> bool:
-    """Return whether features were kept in the cache after `started` (``time.time()``)."""
-    written = cache_folder().glob("features/*/*.index")
+def has_features_since(started: float, memory: Path | None = None) -> bool:
+    """Return whether features were kept in the cache after `started` (``time.time()``).
+
+    With `memory`, in that folder.
+    """
+    written = (memory or cache_folder()).glob("features/*/*.index")
     return any(path.stat().st_mtime >= started for path in written)
 
 
