@@ -9,6 +9,7 @@ import numpy as np
 from joblib import Memory
 from sklearn.utils.validation import check_is_fitted
 
+from skscan._caching import checked_memory
 from skscan._features import extract_features
 from skscan._files import allocate_array, release_pages
 from skscan._gaps import readable_rows
@@ -79,7 +80,7 @@ def predict_proba_shards(
     Raises
     ------
     ValueError
-        If the estimator was fitted on features.
+        If the estimator was fitted on features, or `memory` is no folder that can be written to.
     TypeError, ImageReadError, RuntimeError
         See `extract_shards`.
     FileNotFoundError
@@ -102,6 +103,7 @@ def predict_proba_shards(
     collection = as_collection(images)
     n_images = len(collection)
     seen, place = absolute(collection), os.path.abspath(memory)
+    checked_memory(place)
     shards = divide(n_images, n_shards, n_jobs, IMAGES_ALIGNED)
     probabilities = allocate_array(
         (n_images, estimator.n_clusters_), np.float32, "probabilities", _MAX_BYTES_IN_MEMORY
