@@ -43,6 +43,7 @@ def made_up_report(folder: Path, n_images: int) -> Path:
     from skscan.report.page import write_page
     from skscan.report.page_data import build_page_data
     from skscan.report.run import Run
+    from skscan.report.thumbnail_files import NAME_BYTES, ThumbnailSource
 
     features, groups = make_blobs(n_images, 16, centers=10, cluster_std=4.0, random_state=0)
     random = np.random.RandomState(0)
@@ -63,7 +64,11 @@ def made_up_report(folder: Path, n_images: int) -> Path:
     data = build_page_data(run)
     print(f"data of the page   {time.perf_counter() - started:.2f} s (map included)")
     thumbnails = [_png(image) for image in load_digits().images[:500]]
-    write_page(folder, data, (thumbnails[i % 500] for i in data.first))
+    names = [i.to_bytes(NAME_BYTES, "big") for i in range(1, n_images + 1)]
+    chosen = [names[row] for row in data.shown]
+    write_page(
+        folder, data, ThumbnailSource(chosen, lambda rows: (thumbnails[i % 500] for i in rows))
+    )
     return folder / "report.html"
 
 

@@ -37,6 +37,7 @@ LAYERS = [
         "_progress",
         "_device",
         "_files",
+        "_preloading",
         "_source",
         "_subset",
         "_threads",

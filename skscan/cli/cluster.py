@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,9 +36,11 @@ from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
 
 if TYPE_CHECKING:
     import numpy as np
+    from scipy.sparse import csr_matrix
 
     from skscan.clusterer import SCANClusterer
     from skscan.images import ImageCollection
+    from skscan.report.of_fit import ReportOfFit
 
 ClusterRow = tuple[str, int, str, int | str]
 
@@ -125,12 +129,12 @@ def cluster(
     classes = classes_from_folders(paths) if evaluate else None
     more_sizes = _more_sizes(image_size, effort.value, backbone, weights)
     n_views = _number_of_views(views, effort.value, backbone, 1 + len(more_sizes))
-    with ResultsFolder(out) as results:
+    with ResultsFolder(out) as results, _report_of_fit(paths if report else None) as page:
         beginning = now()
         interrupt.keep(lambda: _what_is_kept(results, beginning))
         seconds = {"listing": time.perf_counter() - started}
         with only_results_on_stdout():
-            images = _collection(paths, remembered=report)
+            images = _collection(paths) if page is None else page.images
             clusterer = _fit(
                 images,
                 n_clusters=n_clusters,
@@ -153,23 +157,32 @@ def cluster(
                 jobs=jobs,
                 device=device,
                 verbose=int(not quiet),
+                when_mined=None if page is None else page.begin,
             )
             seconds |= clusterer.timings_
-            seconds |= _stage_results(results, clusterer, images, verbose=int(not quiet))
+            rows = cluster_rows(paths, clusterer.labels_, clusterer.probabilities_)
+            seconds |= _stage_results(results, clusterer, images, rows, verbose=int(not quiet))
         seconds["total"] = time.perf_counter() - started
         summary = _summarise(clusterer, paths, seconds, classes)
         summary |= {"folder": str(folder), "out": str(out), "seed": seed, "effort": effort.value}
         summary |= {"made": f"{datetime.now():%Y-%m-%d %H:%M}", "working_folder": os.getcwd()}
-        results.commit(summary)
+        results.commit(summary, keep_thumbnails=report)
         prune_cache()
-        if report:
+        if page is not None:
+            from skscan.cli.report import warn_of_missing
+
             interrupt.keep(
                 lambda: (
                     f"The results are complete, in {escaped(str(out))}; the report is not: "
                     f"`skscan report {quoted(str(out))}` makes it."
                 )
             )
-            summary["report"] = _write_report(out, jobs=jobs, verbose=int(not quiet))
+            with only_results_on_stdout():
+                written = page.write(
+                    out, clusterer, summary, rows, n_jobs=jobs, verbose=int(not quiet)
+                )
+            warn_of_missing(written)
+            summary["report"] = str(written.path)
             stages = summary["seconds"]
             before, total = stages.pop("total"), round(time.perf_counter() - started, 3)
             stages |= {"report": round(total - before, 3), "total": total}
@@ -218,16 +231,18 @@ def _what_is_kept(results: ResultsFolder, beginning: float) -> str:
     return kept
 
 
-def _collection(paths: list[str], *, remembered: bool) -> "ImageCollection":
-    """Return the images; with a report to come, thumbnails are made while they are decoded."""
+def _collection(paths: list[str]) -> "ImageCollection":
     from skscan.images import as_collection
 
-    if not remembered:
-        return as_collection(paths)
-    from skscan.report.remembering import RememberingImages
-    from skscan.report.thumbnail_store import ThumbnailStore
+    return as_collection(paths)
 
-    return RememberingImages(paths, ThumbnailStore(thumbnail_cache()))
+
+def _report_of_fit(paths: list[str] | None) -> "AbstractContextManager[ReportOfFit | None]":
+    if paths is None:
+        return nullcontext()
+    from skscan.report.of_fit import ReportOfFit
+
+    return ReportOfFit(paths, thumbnail_cache())
 
 
 def _fit(
@@ -241,6 +256,7 @@ def _fit(
     jobs: int | None,
     device: str,
     verbose: int,
+    when_mined: "Callable[[csr_matrix], None] | None",
 ) -> "SCANClusterer":
     from skscan.clusterer import SCANClusterer
 
@@ -254,12 +270,18 @@ def _fit(
         random_state=seed,
         verbose=verbose,
     )
+    clusterer._fit(images, when_mined)
     # the place of this run's cache is no part of the model that is saved
-    return clusterer.fit(images).set_params(memory=None)
+    return clusterer.set_params(memory=None)
 
 
 def _stage_results(
-    results: ResultsFolder, clusterer: "SCANClusterer", images: "ImageCollection", *, verbose: int
+    results: ResultsFolder,
+    clusterer: "SCANClusterer",
+    images: "ImageCollection",
+    rows: list[ClusterRow],
+    *,
+    verbose: int,
 ) -> dict[str, float]:
     """Write the tables, the contact sheets and the model aside; return the seconds of each."""
     from skscan.persistence import save
@@ -270,7 +292,7 @@ def _stage_results(
     paths = images.names
     labels, probabilities = clusterer.labels_, clusterer.probabilities_
     with open_table(results.staging / CLUSTERS) as file:
-        write_table(file, CLUSTERS_HEADER, cluster_rows(paths, labels, probabilities))
+        write_table(file, CLUSTERS_HEADER, rows)
     with open_table(results.staging / SKIPPED) as file:
         write_table(file, SKIPPED_HEADER, [(paths[s.index], s.reason) for s in clusterer.skipped_])
     write_contact_sheets(
@@ -284,16 +306,6 @@ def _stage_results(
     drawn = time.perf_counter()
     save(clusterer, results.staging / MODEL)
     return {"contact_sheets": drawn - started, "saving": time.perf_counter() - drawn}
-
-
-def _write_report(out: Path, *, jobs: int | None, verbose: int) -> str:
-    from skscan.cli.report import warn_of_missing
-    from skscan.report.page import write_report
-
-    with only_results_on_stdout():
-        written = write_report(out, thumbnail_cache=thumbnail_cache(), n_jobs=jobs, verbose=verbose)
-    warn_of_missing(written)
-    return str(written.path)
 
 
 def cluster_rows(

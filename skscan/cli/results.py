@@ -123,14 +123,17 @@ class ResultsFolder:
             with suppress(OSError):
                 folder.rmdir()
 
-    def commit(self, summary: dict[str, Any]) -> None:
+    def commit(self, summary: dict[str, Any], *, keep_thumbnails: bool = False) -> None:
         """Put what was staged in place, with `summary` beside it.
 
         Each file, and the model as a whole, is replaced in one step; the summary comes last, so
-        that it never speaks of results that are not there.
+        that it never speaks of results that are not there. The report on an earlier run goes,
+        since it would speak of other clusters; its thumbnails may be kept for the next one.
         """
         self._stage_summary(summary)
-        self._remove_report()
+        (self.folder / REPORT).unlink(missing_ok=True)
+        if not keep_thumbnails:
+            shutil.rmtree(self.folder / REPORT_FILES, ignore_errors=True)
         self._replace_model()
         self._replace_contact_sheets()
         self._replace(CLUSTERS)
@@ -145,11 +148,6 @@ class ResultsFolder:
     def _stage_summary(self, summary: dict[str, Any]) -> None:
         with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:
             json.dump({"format": FORMAT, "format_version": 1, **summary}, file, indent=2)
-
-    def _remove_report(self) -> None:
-        """Remove the report on an earlier run, which would speak of other clusters."""
-        (self.folder / REPORT).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / REPORT_FILES, ignore_errors=True)
 
     def _replace(self, name: str) -> None:
         os.replace(self.staging / name, self.folder / name)

@@ -26,7 +26,8 @@ def image_identities(images: ImageCollection) -> np.ndarray:
     """Return what each image of a collection is known by.
 
     A file is known by its absolute path, size and time of change; one in a zip by the path of the
-    zip and the name, check sum and size of the entry; everything else by its content.
+    zip and the name, check sum and size of the entry; everything else by its content. Collections
+    that hold their `identities` are not asked again.
 
     Parameters
     ----------
@@ -37,34 +38,52 @@ def image_identities(images: ImageCollection) -> np.ndarray:
     identities : ndarray of shape (n_images, 2), dtype uint64
         A digest of 16 bytes each; 0 for images that cannot be read, which are known by nothing.
     """
+    if isinstance(images, FileImages) and images.identities is not None:
+        return images.identities
     digests = b"".join(digest or bytes(IDENTITY_BYTES) for digest in _digests(images))
     return np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
 
 
 def _digests(images: ImageCollection) -> Iterator[bytes | None]:
-    archives: dict[str, _Entries] = {}
+    files = _Files()
     if isinstance(images, FileImages):
-        yield from (_of_file(path, archives) for path in images.names)
+        yield from map(files.digest, images.names)
     elif isinstance(images, ArrayImages):
         yield from (_of_array(row) for row in images.array)
     else:
         items = images.items if isinstance(images, ItemImages) else [None] * len(images)
         for i, item in enumerate(items):
-            yield _of_file(item, archives) if isinstance(item, str) else _of_pixels(images, i)
+            yield files.digest(item) if isinstance(item, str) else _of_pixels(images, i)
 
 
-def _of_file(path: str, archives: dict[str, _Entries]) -> bytes | None:
-    inside = split_archive_path(path)
-    try:
-        if inside is None:
-            status = os.stat(path)
-            return _digest("file", os.path.abspath(path), status.st_size, status.st_mtime_ns)
-        archive, entry = inside
-        if archive not in archives:
-            archives[archive] = _entries(archive)
-        return _digest("zip", os.path.abspath(archive), entry, *archives[archive][entry])
-    except (OSError, KeyError):
-        return None
+class _Files:
+    """Digests of files; what is the same for all files of a folder or zip is found once."""
+
+    def __init__(self) -> None:
+        self._archives: dict[str, _Entries] = {}
+        self._folders: dict[str, str] = {}
+
+    def digest(self, path: str) -> bytes | None:
+        inside = split_archive_path(path)
+        try:
+            if inside is None:
+                status = os.stat(path)
+                return _digest("file", self._absolute(path), status.st_size, status.st_mtime_ns)
+            archive, entry = inside
+            if archive not in self._archives:
+                self._archives[archive] = _entries(archive)
+            return _digest("zip", self._absolute(archive), entry, *self._archives[archive][entry])
+        except (OSError, KeyError):
+            return None
+
+    def _absolute(self, path: str) -> str:
+        """Return `os.path.abspath` of a path, which takes longer than the rest of the work."""
+        folder, name = os.path.split(path)
+        if not name or name in (os.curdir, os.pardir):
+            return os.path.abspath(path)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.join(os.path.abspath(folder), "")
+        return self._folders[folder] + name
 
 
 def _entries(archive: str) -> _Entries:

@@ -109,9 +109,16 @@ class FileImages(ImageCollection):
     ----------
     paths : list of str
         The paths, those into a zip as ``"photos.zip/cats/1.jpg"``.
+
+    Attributes
+    ----------
+    identities : ndarray of shape (n_images, 2), dtype uint64, or None
+        What the files were known by when that was asked for the whole collection; None where it
+        was not, and whoever wants to know asks the disk.
     """
 
     reading = "files"
+    identities: np.ndarray | None = None
 
     def __init__(self, paths: list[str]) -> None:
         self.names = paths

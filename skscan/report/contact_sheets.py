@@ -1,9 +1,11 @@
 """One picture for each cluster: its most typical images, then its least certain ones."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import joblib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -20,6 +22,7 @@ N_TYPICAL = 5 * N_COLUMNS
 N_UNCERTAIN = N_COLUMNS
 TILE = 120
 _GAP = 6
+_MAX_THREADS = 8
 _CAPTION_HEIGHT = 46
 _SUBTITLE_HEIGHT = 30
 _PAPER, _INK, _FAINT = "#ffffff", "#1a1a1a", "#6b6b6b"
@@ -92,17 +95,18 @@ def write_contact_sheets(
     n_clusters = probabilities.shape[1]
     n_digits = max(2, len(str(n_clusters - 1)))
     confidence = probabilities[np.arange(len(labels)), labels]
-    paths = []
-    for cluster in progress(
-        range(n_clusters), total=n_clusters, desc="contact sheets", verbose=verbose
-    ):
+
+    def write(cluster: int) -> Path:
         members = np.flatnonzero(labels == cluster)
         ranked = rank_by_typicality(members, confidence, neighbors, labels)
         sheet = draw_contact_sheet(images, ranked, caption=_caption(cluster, confidence[members]))
         path = folder / f"cluster_{cluster:0{n_digits}d}.jpg"
         sheet.save(path, quality=90)
-        paths.append(path)
-    return paths
+        return path
+
+    with ThreadPoolExecutor(min(joblib.cpu_count(), _MAX_THREADS)) as executor:
+        drawn = executor.map(write, range(n_clusters))
+        return list(progress(drawn, total=n_clusters, desc="contact sheets", verbose=verbose))
 
 
 def _caption(cluster: int, confidence: np.ndarray) -> str:

@@ -9,16 +9,20 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from skscan._files import TEMPORARY_PREFIX
 from skscan._progress import progress
+from skscan.images.collection import FileImages
 from skscan.report.files import REPORT, REPORT_FILES
 from skscan.report.page_data import PageData, build_page_data
+from skscan.report.remembering import RememberingImages
 from skscan.report.run import find_images_of_run, read_run
-from skscan.report.thumbnails import IMAGE_TYPE, iter_thumbnails
+from skscan.report.thumbnail_files import ThumbnailFolder, ThumbnailSource, thumbnails_of
+from skscan.report.thumbnail_store import ThumbnailStore
+from skscan.report.thumbnails import IMAGE_TYPE
 
 __all__ = ["MAX_EMBEDDED", "Additions", "Report", "served_page", "write_page", "write_report"]
 
@@ -41,8 +45,7 @@ _LAST_SCRIPT = "main.js"  # puts together what the others define
 _PROMISE = "This page holds everything that it shows, and asks no network for anything."
 _END = "</body>\n</html>\n"
 _PER_CHUNK = 100
-_PER_FOLDER = 1_000
-_THUMBNAILS = {"per_folder": _PER_FOLDER, "per_chunk": _PER_CHUNK}
+_THUMBNAILS = {"per_folder": 1_000, "per_chunk": _PER_CHUNK}
 
 
 @dataclass(frozen=True)
@@ -126,28 +129,15 @@ def write_report(
     data = build_page_data(run)
     wanted = [run.paths[row] for row in data.shown]
     paths = find_images_of_run(run.summary, wanted, None if images is None else Path(images))
-    thumbnails = _thumbnails(paths, data.first.tolist(), thumbnail_cache, n_jobs)
-    thumbnails = iter(
-        progress(thumbnails, total=len(paths), desc="report", unit="img", verbose=verbose)
-    )
-    n_missing = write_page(folder, data, thumbnails)
-    return Report(folder / REPORT, len(paths), n_missing)
+    files: FileImages = FileImages(paths)
+    if thumbnail_cache is not None:
+        files = RememberingImages(paths, ThumbnailStore(thumbnail_cache))
+    return write_page(folder, data, thumbnails_of(files, n_jobs), verbose=verbose)
 
 
-def _thumbnails(
-    paths: list[str], rows: list[int], cache: str | os.PathLike | None, n_jobs: int | None
-) -> Iterator[bytes | None]:
-    from skscan.images.collection import FileImages
-
-    if cache is None:
-        return iter_thumbnails(FileImages(paths), rows, n_jobs)
-    from skscan.report.remembering import RememberingImages
-    from skscan.report.thumbnail_store import ThumbnailStore
-
-    return RememberingImages(paths, ThumbnailStore(cache)).thumbnails(rows, n_jobs)
-
-
-def write_page(folder: Path, data: PageData, thumbnails: Iterator[bytes | None]) -> int:
+def write_page(
+    folder: Path, data: PageData, thumbnails: ThumbnailSource, *, verbose: int = 0
+) -> Report:
     """Write a page and its thumbnails; what was there before is replaced in the end.
 
     Parameters
@@ -155,56 +145,54 @@ def write_page(folder: Path, data: PageData, thumbnails: Iterator[bytes | None])
     folder : Path
         Exists.
     data : PageData
-    thumbnails : iterator of bytes or None
-        Of the images `data.first`, in this order.
+    thumbnails : ThumbnailSource
+        Of the images on the page.
+    verbose : int, default=0
+        1 shows a progress bar.
 
     Returns
     -------
-    n_missing : int
-        Thumbnails that are None.
+    Report
+
+    Raises
+    ------
+    OSError
+        If writing fails; an earlier page is left as it was.
     """
     page = folder / f"{TEMPORARY_PREFIX}{REPORT}.tmp"
-    files = folder / f"{TEMPORARY_PREFIX}{REPORT_FILES}.tmp"
-    shutil.rmtree(files, ignore_errors=True)  # left by a process that was killed
+    files = ThumbnailFolder(os.path.join(folder, REPORT_FILES, "thumbnails"))
+    order = data.first.tolist()
+    bar = progress(total=len(order), desc="report", unit="img", verbose=verbose)
+    shown = _counted(thumbnails, bar)
+    embedded = len(data.shown) <= MAX_EMBEDDED
     try:
-        if len(data.shown) <= MAX_EMBEDDED:
-            n_missing = _write_html(page, data, thumbnails)
-        else:
-            missing = _write_thumbnails(files / "thumbnails", data, thumbnails)
-            n_missing = len(missing)
-            _write_html(page, data, None, missing)
-        _put_in_place(folder, page, files)
+        with bar:
+            if embedded:
+                n_missing = _write_html(page, data, shown.get(order))
+            else:
+                missing = files.complete(shown, order)
+                n_missing = len(missing)
+                _write_html(page, data, None, missing, thumbnails.names)
+        os.replace(page, folder / REPORT)
     finally:
         page.unlink(missing_ok=True)
-        shutil.rmtree(files, ignore_errors=True)
-    return n_missing
+    if embedded:
+        shutil.rmtree(folder / REPORT_FILES, ignore_errors=True)
+    else:
+        files.remove_others(thumbnails)
+    return Report(folder / REPORT, len(order), n_missing)
 
 
-def _put_in_place(folder: Path, page: Path, files: Path) -> None:
-    shutil.rmtree(folder / REPORT_FILES, ignore_errors=True)
-    if files.exists():
-        os.replace(files, folder / REPORT_FILES)
-    os.replace(page, folder / REPORT)
+def _counted(thumbnails: ThumbnailSource, bar: Any) -> ThumbnailSource:
+    """Return the same thumbnails, which move a bar as they are made."""
 
+    def get(numbers: list[int]) -> Iterator[bytes | None]:
+        bar.update(len(thumbnails.names) - len(numbers))  # those that need not be made
+        for thumbnail in thumbnails.get(numbers):
+            yield thumbnail
+            bar.update()
 
-def _write_thumbnails(
-    folder: Path, data: PageData, thumbnails: Iterator[bytes | None]
-) -> list[int]:
-    """Write each thumbnail to a file of its own; return the numbers of missing images."""
-    missing: list[int] = []
-    made: set[str] = set()
-    folder.mkdir(parents=True)
-    for number, thumbnail in zip(data.first.tolist(), thumbnails, strict=True):
-        if thumbnail is None:
-            missing.append(number)
-            continue
-        place = os.path.join(folder, str(number // _PER_FOLDER))
-        if place not in made:
-            os.mkdir(place)
-            made.add(place)
-        with open(os.path.join(place, f"{number}.{IMAGE_TYPE}"), "xb", buffering=0) as file:
-            file.write(thumbnail)
-    return missing
+    return replace(thumbnails, get=get)
 
 
 def _write_html(
@@ -212,12 +200,14 @@ def _write_html(
     data: PageData,
     thumbnails: Iterator[bytes | None] | None,
     missing: Sequence[int] = (),
+    names: Sequence[bytes] = (),
 ) -> int:
-    """Write the page, with thumbnails in it unless None; return how many of these are missing."""
+    """Write the page, with thumbnails in it or their names; return how many are missing in it."""
     embedded = thumbnails is not None
     place = {
         "folder": None if embedded else f"{REPORT_FILES}/thumbnails",
         "order": data.first.tolist() if embedded else None,
+        "names": None if embedded else base64.b64encode(b"".join(names)).decode("ascii"),
         "missing": list(missing),
     }
     content = data.content | {"thumbnails": _THUMBNAILS | {"type": IMAGE_TYPE} | place}
@@ -259,7 +249,12 @@ def served_page(data: PageData, additions: Additions, **more: Any) -> str:
     html : str
         Asks for ``thumbnails/{thousand}/{number}.{type}`` beside its own address.
     """
-    place: dict[str, Any] = {"folder": "thumbnails", "order": None, "missing": []}
+    place: dict[str, Any] = {
+        "folder": "thumbnails",
+        "order": None,
+        "names": None,
+        "missing": [],
+    }
     content = data.content | {"thumbnails": _THUMBNAILS | {"type": IMAGE_TYPE} | place} | more
     return _head(content, additions) + _END
 

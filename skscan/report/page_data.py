@@ -50,7 +50,12 @@ class PageData:
     first: NDArray[np.integer]
 
 
-def build_page_data(run: Run, max_shown: int = MAX_ON_MAP, random_state: int = 0) -> PageData:
+def build_page_data(
+    run: Run,
+    max_shown: int = MAX_ON_MAP,
+    random_state: int = 0,
+    places: NDArray[np.floating] | None = None,
+) -> PageData:
     """Gather what the page of `run` shows.
 
     Parameters
@@ -59,6 +64,9 @@ def build_page_data(run: Run, max_shown: int = MAX_ON_MAP, random_state: int = 0
     max_shown : int, default=50000
         Of more images, so many are drawn; examples and flagged images are always among them.
     random_state : int, default=0
+    places : ndarray of shape (n_images, 2) or None, default=None
+        What `map_layout` gives for all images of the run, where it was asked already; not used
+        where some are drawn.
 
     Returns
     -------
@@ -70,13 +78,16 @@ def build_page_data(run: Run, max_shown: int = MAX_ON_MAP, random_state: int = 0
     shown = _choose(run, evidence, examples, max_shown, random)
     number = np.full(len(run.paths), -1, dtype=np.int64)  # of an image on the page
     number[shown] = np.arange(len(shown))
-    affinity = sampled_affinity(run.neighbors, None if len(shown) == len(run.paths) else shown)
+    if places is None or len(shown) < len(run.paths):
+        all_shown = len(shown) == len(run.paths)
+        affinity = sampled_affinity(run.neighbors, None if all_shown else shown)
+        places = map_layout(affinity, random_state)
     content = {
         "format": "skscan report",
         "format_version": 1,
         "run": _about(run),
         "n_shown": len(shown),
-        "images": _images(run, evidence, shown, map_layout(affinity, random_state)),
+        "images": _images(run, evidence, shown, places),
         "classes": _classes(run, evidence, nearness),
         "histogram": _histogram(run.confidence),
         "trust": trust_statements(run, evidence),

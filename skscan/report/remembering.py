@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from skscan.feature_store.identities import image_identities
 from skscan.images.collection import FileImages
 from skscan.report.thumbnail_store import ThumbnailStore, thumbnail_keys
 from skscan.report.thumbnails import SIDE, encode_thumbnail, iter_thumbnails
@@ -38,7 +39,8 @@ class RememberingImages(FileImages):
     def __init__(self, paths: list[str], store: ThumbnailStore) -> None:
         super().__init__(paths)
         self._store = store
-        self._keys = thumbnail_keys(FileImages(paths))
+        self.identities = image_identities(FileImages(paths))
+        self._keys = thumbnail_keys(self)
         self._done = np.zeros(len(paths), dtype=bool)
         self._unwritten = _Unwritten(store)
 
@@ -56,6 +58,7 @@ class RememberingImages(FileImages):
         part = RememberingImages([], self._store)
         part.names = [self.names[row] for row in rows]
         part._archives = self._archives
+        part.identities = None if self.identities is None else self.identities[rows]
         part._keys = [self._keys[row] for row in rows]
         part._done = self._done[rows]
         part._unwritten = self._unwritten

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -20,7 +21,7 @@ from skscan.report.files import (
     run_id,
 )
 
-__all__ = ["Run", "find_images_of_run", "read_run"]
+__all__ = ["Run", "find_images_of_run", "read_run", "run_of_model"]
 
 
 @dataclass(frozen=True)
@@ -84,31 +85,67 @@ def read_run(folder: Path) -> Run:
     from skscan.persistence import load
 
     summary = read_summary(folder)
-    rows = read_rows(folder / CLUSTERS, ["path", "cluster", "confidence", "second_cluster"])
+    columns = ["path", "cluster", "confidence", "second_cluster"]
+    rows = read_rows(folder / CLUSTERS, columns)
     skipped = read_rows(folder / SKIPPED, ["path", "reason"])
     if not (folder / MODEL).is_dir():
         raise ValueError(f"{folder} holds no model; run `skscan cluster` again")
     model = load(folder / MODEL)
-    read = np.flatnonzero(model.labels_ >= 0)
     try:
-        clusters = np.array([int(row["cluster"]) for row in rows], dtype=np.int64)
-        confidence = np.array([float(row["confidence"]) for row in rows])
-        second = np.array([int(row["second_cluster"] or -1) for row in rows], dtype=np.int64)
+        run = run_of_model(
+            model,
+            summary,
+            [tuple(row[name] for name in columns) for row in rows],
+            [(row["path"], row["reason"]) for row in skipped],
+            run_id(folder),
+        )
     except ValueError as error:
         raise ValueError(f"{folder / CLUSTERS} holds what is no number: {error}") from error
-    if not np.array_equal(clusters, model.labels_[read]):
+    if not np.array_equal(run.clusters, model.labels_[run.read]):
         raise ValueError(f"{folder / CLUSTERS} was changed since the model beside it was saved")
+    return run
+
+
+def run_of_model(
+    model: Any,
+    summary: dict[str, Any],
+    rows: Sequence[tuple[Any, ...]],
+    skipped: Sequence[tuple[str, str]],
+    identity: str,
+) -> Run:
+    """Put together what is said of a run by its model and by the rows of its tables.
+
+    Parameters
+    ----------
+    model : SCANClusterer
+        Fitted.
+    summary : dict
+        Numbers of the run.
+    rows : sequence of (path, cluster, confidence, second_cluster)
+        Of the images that could be read, as ``clusters.csv`` has them.
+    skipped : sequence of (path, reason)
+        Of the others.
+    identity : str
+        Tells the run from others, see `skscan.report.files.run_id`.
+
+    Raises
+    ------
+    ValueError
+        If what ought to be a number is none.
+    """
+    read = np.flatnonzero(model.labels_ >= 0)
+    paths, clusters, confidence, second = zip(*rows, strict=True) if rows else ((), (), (), ())
     graph = model.neighbors_
     return Run(
-        run_id=run_id(folder),
+        run_id=identity,
         summary=summary,
-        paths=[row["path"] for row in rows],
-        clusters=clusters,
-        confidence=confidence,
-        second=second,
+        paths=list(paths),
+        clusters=np.array(list(map(int, clusters)), dtype=np.int64),
+        confidence=np.array(list(map(float, confidence))),
+        second=np.array([-1 if each == "" else int(each) for each in second], dtype=np.int64),
         neighbors=graph if len(read) == graph.shape[0] else graph[read][:, read].tocsr(),
         n_clusters=int(model.n_clusters_),
-        skipped=[(row["path"], row["reason"]) for row in skipped],
+        skipped=list(skipped),
         model=model,
         read=read,
     )

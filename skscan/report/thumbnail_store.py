@@ -12,8 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from skscan.exceptions import SkscanWarning
-from skscan.feature_store.identities import image_identities
+from skscan.feature_store.identities import IDENTITY_BYTES, image_identities
 from skscan.images import ImageCollection
 
 __all__ = ["MAX_BYTES", "ThumbnailStore", "thumbnail_keys"]
@@ -239,7 +241,10 @@ def thumbnail_keys(images: ImageCollection) -> list[bytes]:
         The identity of each image and the version of thumbnails; empty for an image that cannot be
         read, of which none is kept.
     """
+    identities = image_identities(images)
+    raw = identities.tobytes()
+    known = np.any(identities, axis=1)
     return [
-        identity.tobytes() + _VERSION if identity.any() else b""
-        for identity in image_identities(images)
+        raw[i * IDENTITY_BYTES : (i + 1) * IDENTITY_BYTES] + _VERSION if known[i] else b""
+        for i in range(len(identities))
     ]

@@ -55,12 +55,20 @@
   }
 
   const absent = new Set(thumbnails.missing);
+  const names = thumbnails.names === null ? null : unpack(thumbnails.names, "u1");
+  const NAME_BYTES = 8;
+
+  function nameOf(image) {
+    const bytes = names.subarray(NAME_BYTES * image, NAME_BYTES * (image + 1));
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
 
   function address(image) {
     if (absent.has(image)) return null;
     if (thumbnails.folder === null) return embedded(image);
-    const folder = Math.floor(image / thumbnails.per_folder);
-    return `${thumbnails.folder}/${folder}/${image}.${thumbnails.type}`;
+    const name = names === null ? String(image) : nameOf(image);
+    const folder = names === null ? Math.floor(image / thumbnails.per_folder) : name.slice(0, 2);
+    return `${thumbnails.folder}/${folder}/${name}.${thumbnails.type}`;
   }
 
   const NOTHING = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
