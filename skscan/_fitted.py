@@ -13,14 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skscan._blocks import row_blocks
 from skscan._caching import checked_memory
-from skscan._features import check_features, extract_features
 from skscan._files import allocate_array, release_pages
 from skscan._gaps import graph_between, readable_rows, rows_of, with_gaps
 from skscan._html_repr import html_summary
+from skscan._matrices import check_features
 from skscan.calibration import ambiguous_rows, calibrated, fit_temperature
 from skscan.exceptions import SkscanWarning
 from skscan.graph import neighbor_table
-from skscan.images import as_collection, is_feature_matrix
 from skscan.neighbors import NeighborMiner
 from skscan.prototypes import prototypes_of
 from skscan.scaling import MIN_FEATURES_TO_NORMALIZE
@@ -199,6 +198,8 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _features(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Features of X by the fitted extractor and which rows could be read."""
+        from skscan.images import as_collection, is_feature_matrix
+
         check_is_fitted(self, "labels_")
         if is_feature_matrix(X):
             if self.feature_extractor_ is not None:
@@ -214,6 +215,8 @@ class FittedHeadsMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 f"X holds images, but this {type(self).__name__} was fitted on a feature matrix "
                 f"with {self.n_features_in_} features; give such a matrix, or fit on images."
             )
+        from skscan._features import extract_features
+
         features, skipped = extract_features(
             self.feature_extractor_, images, X, checked_memory(self.memory)
         )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
 from skscan._blocks import row_blocks
 from skscan._files import allocate_array
-from skscan.images import SkippedImage
+
+if TYPE_CHECKING:
+    from skscan.images import SkippedImage
 
 _MAX_BYTES_IN_MEMORY = 2**29
 

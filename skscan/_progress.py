@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 __all__ = ["announce", "progress"]
 
 SECONDS_BETWEEN_LINES = 10.0
-
-
-class _ProgressLines(tqdm):
-    """Progress as lines of its own, for a log: a bar that redraws itself would fill one line."""
-
-    disable: bool
-    written_at = 0
-
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        if self.n > self.written_at:
-            self.written_at = self.n
-            self.fp.write(f"{msg or self}\n")
-            self.fp.flush()
-
-    def clear(self, *_: Any, **__: Any) -> None:
-        """Leave lines as they are."""
-
-    def close(self) -> None:
-        """Write the last line, without the blank one that ends a bar."""
-        if not self.disable:
-            self.display()
-            self.disable = True
 
 
 def progress(
@@ -77,7 +56,11 @@ def progress(
     if sys.stderr is not None and not sys.stderr.isatty():
         layout = "{desc}: {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
         lines = {"mininterval": SECONDS_BETWEEN_LINES, "ascii": True}
-        return _ProgressLines(iterable, bar_format=layout, **lines, **settings)
+        from skscan._progress_lines import ProgressLines
+
+        return ProgressLines(iterable, bar_format=layout, **lines, **settings)
+    from tqdm import tqdm
+
     return tqdm(iterable, dynamic_ncols=True, **settings)
 
 
@@ -93,4 +76,6 @@ def announce(message: str, verbose: int | bool) -> None:
         0 shows nothing.
     """
     if verbose:
+        from tqdm import tqdm
+
         tqdm.write(message, file=sys.stderr)

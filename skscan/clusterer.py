@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib import Memory
@@ -25,15 +25,14 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skscan._caching import checked_memory
 from skscan._cutting import CuttingMixin
 from skscan._device import resolve_device
-from skscan._features import cached_fit_transform, cached_graph, check_features, fit_extractor
 from skscan._files import release_pages
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
+from skscan._matrices import cached_fit_transform, cached_graph, check_features
 from skscan._preloading import preload
 from skscan._progress import announce
 from skscan._trust import TrustMixin
 from skscan.duplicates import near_duplicates
 from skscan.exceptions import SkippedImagesWarning
-from skscan.images import ImageCollection, SkippedImage, as_collection, is_feature_matrix
 from skscan.parts import (
     default_part,
     fill_parts,
@@ -41,6 +40,9 @@ from skscan.parts import (
     trains_a_network,
     with_spaces,
 )
+
+if TYPE_CHECKING:
+    from skscan.images import ImageCollection, SkippedImage
 
 
 class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
@@ -403,11 +405,15 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         self, X: Any, memory: Memory, random_state: np.random.RandomState
     ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, ImageCollection | None]:
         """Fit the extractor; give features, averages of views, which rows were read, images."""
+        from skscan.images import as_collection, is_feature_matrix
+
         if is_feature_matrix(X):
             self.feature_extractor_ = None
             self.skipped_: list[SkippedImage] = []
             features = check_features(self, X)
             return features, None, np.ones(len(features), dtype=bool), None
+        from skscan._features import fit_extractor
+
         images = as_collection(X)
         extractor = self._part("feature_extractor", random_state)
         self.feature_extractor_, features, averages, self.skipped_ = fit_extractor(

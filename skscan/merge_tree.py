@@ -9,7 +9,6 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.cluster.hierarchy import cut_tree
 from scipy.special import xlogy
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -108,6 +107,8 @@ class MergeTree:
         """Give the cluster of each group for several cuts, shape (n_groups, n_cuts)."""
         if self.n_groups == 1:
             return np.zeros((1, len(n_clusters)), dtype=np.int64)
+        from scipy.cluster.hierarchy import cut_tree
+
         return cut_tree(self.linkage, n_clusters=n_clusters).astype(np.int64)
 
 

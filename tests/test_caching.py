@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from skscan import NeighborMiner, SCANClusterer
 from skscan._caching import call_cached, checked_memory
-from skscan._features import cached_graph
+from skscan._matrices import cached_graph
 from skscan.exceptions import SkscanWarning
 
 calls: list[int] = []
