@@ -302,6 +302,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         with self._stage("mining"):
             miner = self._part("neighbor_miner", random_state)
             graph = cached_graph(memory, miner, Z)
+            del miner  # its index is as large as the features
         if when_mined is not None:
             when_mined(graph)
         n_clusters, scaled = self.n_clusters, Z

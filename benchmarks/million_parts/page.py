@@ -116,7 +116,7 @@ def _plans(folders: list[Path], stages: list[dict[str, dict[str, float]]]) -> li
     lines = [
         "",
         "What `skscan.planning` had foretold, in processor seconds, from its trial on the same "
-        "machine; in brackets what was measured.",
+        "machine, with mining tried on 40,000 of these features; in brackets what was measured.",
         "",
         "| samples | " + " | ".join((*STAGES, "all")) + " | ratio |",
         "|---|" + "---|" * (len(STAGES) + 2),

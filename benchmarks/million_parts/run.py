@@ -17,6 +17,7 @@ import numpy as np
 from million_parts.generated import N_FEATURES, write_features
 
 SAMPLING_SECONDS = 0.2
+TRIAL_ROWS = 40_000
 
 
 class Watch:
@@ -162,13 +163,15 @@ def compare(folder: Path, n_clusters: int, seed: int) -> dict:
     return {"accuracy_of_minibatch_kmeans": clustering_accuracy(classes, labels)}
 
 
-def foretell(n_samples: int, n_clusters: int, n_heads: int) -> dict:
+def foretell(folder: Path, n_samples: int, n_clusters: int, n_heads: int) -> dict:
     """Plan the fit, in processor seconds."""
     from skscan.planning import measure_machine, plan_fit
     from skscan.planning.job import Job
 
     job = Job(n_samples, N_FEATURES, n_clusters, n_heads)
-    plan = plan_fit(job, measure_machine(job, clock=time.process_time))
+    features = np.load(folder / "features.npy", mmap_mode="r")
+    part = features[:TRIAL_ROWS] if n_samples >= TRIAL_ROWS else None  # rows are in no order
+    plan = plan_fit(job, measure_machine(job, features=part, clock=time.process_time))
     return {
         "n_samples": n_samples,
         "stages": {stage.name: stage.seconds for stage in plan.stages},
@@ -195,7 +198,7 @@ def main() -> None:
         sizes = options.n, options.clusters, options.heads
         found = fit(options.folder, *sizes, options.seed)
     elif options.what == "plan":
-        found = foretell(options.n, options.clusters, options.heads)
+        found = foretell(options.folder, options.n, options.clusters, options.heads)
     else:
         found = compare(options.folder, options.clusters, options.seed)
     found["limit_gib"] = options.limit_gib

@@ -89,7 +89,11 @@ class Machine:
 
 
 def measure_machine(
-    job: Job, *, images: bool = False, clock: Callable[[], float] = time.perf_counter
+    job: Job,
+    *,
+    images: bool = False,
+    features: NDArray[np.float32] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Machine:
     """Try each stage of a plan on little data.
 
@@ -99,6 +103,10 @@ def measure_machine(
         What is planned: its numbers of features, clusters and heads are those of the trials.
     images : bool, default=False
         Whether to measure the extraction with the embedded backbone too, on generated JPEG files.
+    features : ndarray of shape (n_rows, n_features), default=None
+        Features like those of the job, 40,000 rows at least, for the trial of mining: how long an
+        approximate search takes depends on them. None generates some with clear groups, as those
+        of trained networks have.
     clock : callable, default=time.perf_counter
         Gives seconds; ``time.process_time`` adds up those of all processors, whatever else runs.
 
@@ -106,16 +114,16 @@ def measure_machine(
     -------
     machine : Machine
     """
-    features = _mixture(max(SIZES), job.n_features)
+    generated = _mixture(max(SIZES), job.n_features)
     scaler = FeatureScaler()
-    scaling = _line(lambda n: scaler.fit_transform(features[:n]), clock)
-    trial = _Trial(scaler.fit_transform(features), job, clock)
+    scaling = _line(lambda n: scaler.fit_transform(generated[:n]), clock)
+    trial = _Trial(scaler.fit_transform(generated), job, clock)
     like_the_job = np.broadcast_to(np.float32(0), (job.n_samples, job.n_components))
     with limit_threads(suitable_n_jobs(None, like_the_job)):
         label_step, head_step = trial.steps()
         starts = trial.starts()
         selection, loss = trial.selection()
-    exact_mining, approximate_mining = _mining(job, clock)
+    exact_mining, approximate_mining = _mining(job, features, clock)
     return Machine(
         scaling=scaling,
         exact_mining=exact_mining,
@@ -234,10 +242,14 @@ class _Trial:
         return _line(keep, self.clock)
 
 
-def _mining(job: Job, clock: Callable[[], float]) -> tuple[ExactMining, ApproximateMining | None]:
+def _mining(
+    job: Job, features: NDArray[np.float32] | None, clock: Callable[[], float]
+) -> tuple[ExactMining, ApproximateMining | None]:
     approximate = job.n_samples > EXACT_LIMIT
     n_rows = max(*EXACT_ROWS, *(APPROXIMATE_ROWS if approximate else ()))
-    scaled = FeatureScaler().fit_transform(_mixture(n_rows, job.n_features))
+    if features is None:
+        features = _mixture(n_rows, job.n_features)
+    scaled = FeatureScaler().fit_transform(features[:n_rows])
     exact = try_exact_mining(scaled, N_NEIGHBORS, partial(_seconds, clock=clock))
     if not approximate:
         return exact, None

@@ -129,7 +129,7 @@ def _stages(job: Job, machine: Machine, images: bool) -> list[Stage]:
     if n > EXACT_LIMIT and machine.approximate_mining is not None:
         approximate = machine.approximate_mining(n)
         mining, exact = min((mining, True), (approximate, False))
-    index = scaled + n * BYTES_OF_CANDIDATES if exact else scaled + n * BYTES_OF_LINKS
+    index = scaled + n * (BYTES_OF_CANDIDATES if exact else BYTES_OF_LINKS)
     sample = job.sample_of_starts
     start = machine.starts(sample) + machine.starts.slope / KMEANS_STEPS * (n - sample)
     group = machine.label_step * job.label_steps + machine.head_step * job.head_steps
