@@ -31,7 +31,7 @@ from skscan.cli.results import (
     SKIPPED_HEADER,
     ResultsFolder,
 )
-from skscan.cli.tables import open_table, write_table
+from skscan.cli.tables import naming, open_table, write_table
 from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ def cluster(
             )
             seconds |= clusterer.timings_
             rows = cluster_rows(paths, clusterer.labels_, clusterer.probabilities_)
-            seconds |= _stage_results(results, clusterer, images, rows, verbose=int(not quiet))
+            with naming(out):
+                seconds |= _stage_results(results, clusterer, images, rows, verbose=int(not quiet))
         seconds["total"] = time.perf_counter() - started
         summary = _summarise(clusterer, paths, seconds, classes)
         summary |= {"folder": str(folder), "out": str(out), "seed": seed, "effort": effort.value}
@@ -177,7 +178,7 @@ def cluster(
                     f"`skscan report {quoted(str(out))}` makes it."
                 )
             )
-            with only_results_on_stdout():
+            with only_results_on_stdout(), naming(out):
                 written = page.write(
                     out, clusterer, summary, rows, n_jobs=jobs, verbose=int(not quiet)
                 )

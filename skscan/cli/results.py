@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from skscan.cli.errors import WrongUse
+from skscan.cli.tables import naming
 from skscan.report.files import (
     CLUSTERS,
     CONTACT_SHEETS,
@@ -116,8 +117,6 @@ class ResultsFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(self.folder)  # a failed write does not say where
         shutil.rmtree(self.staging, ignore_errors=True)
         for folder in self._created:  # only those still empty: nothing was committed
             with suppress(OSError):
@@ -130,20 +129,22 @@ class ResultsFolder:
         that it never speaks of results that are not there. The report on an earlier run goes,
         since it would speak of other clusters; its thumbnails may be kept for the next one.
         """
-        self._stage_summary(summary)
-        (self.folder / REPORT).unlink(missing_ok=True)
-        if not keep_thumbnails:
-            shutil.rmtree(self.folder / REPORT_FILES, ignore_errors=True)
-        self._replace_model()
-        self._replace_contact_sheets()
-        self._replace(CLUSTERS)
-        self._replace(SKIPPED)
-        self._replace(SUMMARY)
+        with naming(self.folder):
+            self._stage_summary(summary)
+            (self.folder / REPORT).unlink(missing_ok=True)
+            if not keep_thumbnails:
+                shutil.rmtree(self.folder / REPORT_FILES, ignore_errors=True)
+            self._replace_model()
+            self._replace_contact_sheets()
+            self._replace(CLUSTERS)
+            self._replace(SKIPPED)
+            self._replace(SUMMARY)
 
     def amend(self, summary: dict[str, Any]) -> None:
         """Replace the summary of results that are in place."""
-        self._stage_summary(summary)
-        self._replace(SUMMARY)
+        with naming(self.folder):
+            self._stage_summary(summary)
+            self._replace(SUMMARY)
 
     def _stage_summary(self, summary: dict[str, Any]) -> None:
         with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:

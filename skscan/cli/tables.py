@@ -46,6 +46,29 @@ def check_output_file(path: Path) -> None:
 
 
 @contextmanager
+def naming(path: Path, partial: Path | None = None) -> Iterator[None]:
+    """Let an error of writing name `path`; by itself a failed write does not say where.
+
+    Parameters
+    ----------
+    path : Path
+        What the user knows of.
+    partial : Path, optional
+        What is written in its place at first.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # NumPy's, of a write that was cut short
+            raise CommandFailed(
+                f"{path} could not be written ({error}); the disk may be full"
+            ) from error
+        if error.filename is None or error.filename == os.fspath(partial or path):
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextmanager
 def replaced_atomically(path: Path) -> Iterator[Path]:
     """Give a path to write to that takes the place of `path` when all went well.
 
@@ -59,12 +82,14 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise WrongUse(f"{path} is a folder; a file name is needed")
     if path.exists() and not path.is_file():  # a pipe or device, as in -o /dev/stdout
-        yield path
+        with naming(path):
+            yield path
         return
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        yield partial
-        os.replace(partial, path)
+        with naming(path, partial):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """What a command says besides its results: in the words of its options, and not with --quiet."""
 
+import os
 import re
 import warnings
 
@@ -149,3 +150,14 @@ def test_an_engine_that_lacks_the_precision_is_wrong_use(command, shared_digits,
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="runs on the CPU"):
         check_choice("onnx", "float32", "cuda")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs the device /dev/full")
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_a_full_disk_is_named(suffix, command, shared_digits, tmp_path):
+    output = tmp_path / f"features{suffix}"
+    output.symlink_to("/dev/full")
+    code, _, said = command("extract", shared_digits, "-o", output, "--backbone", "pixels", "-q")
+    assert code == 1
+    assert str(output) in said
+    assert "unexpected" not in said
