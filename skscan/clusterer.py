@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,6 @@ from skscan._device import resolve_device
 from skscan._files import release_pages
 from skscan._gaps import graph_with_gaps, readable_rows, rows_of, with_gaps
 from skscan._matrices import cached_fit_transform, cached_graph, check_features
-from skscan._preloading import preload
 from skscan._progress import announce
 from skscan._trust import TrustMixin
 from skscan.duplicates import near_duplicates
@@ -268,11 +267,8 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
-    def _fit(self, X: Any, when_mined: Callable[[csr_matrix], None] | None = None) -> np.ndarray:
-        """Run the stages in order and keep their results; return the scaled features.
-
-        `when_mined` is called with the graph between readable samples as soon as that is there.
-        """
+    def _fit(self, X: Any) -> np.ndarray:
+        """Run the stages in order and keep their results; return the scaled features."""
         self._validate_params()
         random_state = check_random_state(self.random_state)
         memory = checked_memory(self.memory)
@@ -292,7 +288,6 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
                 f"n_clusters={self.n_clusters} must not be more than the number of samples, "
                 f"got X with n_samples={n_samples}."
             )
-        preload("torch")  # for the heads; what comes before leaves time for it
         with self._stage("scaling"):
             scaler = self._part("feature_scaler", random_state)
             scaler = with_spaces(scaler, self.feature_extractor_)
@@ -303,8 +298,6 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
             miner = self._part("neighbor_miner", random_state)
             graph = cached_graph(memory, miner, Z)
             del miner  # its index is as large as the features
-        if when_mined is not None:
-            when_mined(graph)
         n_clusters, scaled = self.n_clusters, Z
         self._forget_search()
         if searched:

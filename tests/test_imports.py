@@ -38,7 +38,6 @@ LAYERS = [
         "_progress_lines",
         "_device",
         "_files",
-        "_preloading",
         "_source",
         "_subset",
         "_threads",

@@ -2,8 +2,6 @@
 
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +34,6 @@ from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
 
 if TYPE_CHECKING:
     import numpy as np
-    from scipy.sparse import csr_matrix
 
     from skscan.clusterer import SCANClusterer
     from skscan.images import ImageCollection
@@ -129,11 +126,12 @@ def cluster(
     classes = classes_from_folders(paths) if evaluate else None
     more_sizes = _more_sizes(image_size, effort.value, backbone, weights)
     n_views = _number_of_views(views, effort.value, backbone, 1 + len(more_sizes))
-    with ResultsFolder(out) as results, _report_of_fit(paths if report else None) as page:
+    with ResultsFolder(out) as results:
         beginning = now()
         interrupt.keep(lambda: _what_is_kept(results, beginning))
         seconds = {"listing": time.perf_counter() - started}
         with only_results_on_stdout():
+            page = _report_of_fit(paths) if report else None
             images = _collection(paths) if page is None else page.images
             clusterer = _fit(
                 images,
@@ -157,7 +155,6 @@ def cluster(
                 jobs=jobs,
                 device=device,
                 verbose=int(not quiet),
-                when_mined=None if page is None else page.begin,
             )
             seconds |= clusterer.timings_
             rows = cluster_rows(paths, clusterer.labels_, clusterer.probabilities_)
@@ -238,9 +235,7 @@ def _collection(paths: list[str]) -> "ImageCollection":
     return as_collection(paths)
 
 
-def _report_of_fit(paths: list[str] | None) -> "AbstractContextManager[ReportOfFit | None]":
-    if paths is None:
-        return nullcontext()
+def _report_of_fit(paths: list[str]) -> "ReportOfFit":
     from skscan.report.of_fit import ReportOfFit
 
     return ReportOfFit(paths, thumbnail_cache())
@@ -257,7 +252,6 @@ def _fit(
     jobs: int | None,
     device: str,
     verbose: int,
-    when_mined: "Callable[[csr_matrix], None] | None",
 ) -> "SCANClusterer":
     from skscan.clusterer import SCANClusterer
 
@@ -271,9 +265,8 @@ def _fit(
         random_state=seed,
         verbose=verbose,
     )
-    clusterer._fit(images, when_mined)
     # the place of this run's cache is no part of the model that is saved
-    return clusterer.set_params(memory=None)
+    return clusterer.fit(images).set_params(memory=None)
 
 
 def _stage_results(

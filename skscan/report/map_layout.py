@@ -94,26 +94,12 @@ def _start(affinity: sparse.csr_matrix, random: np.random.RandomState) -> NDArra
     for number in range(POWER_ITERATIONS):
         block = walk @ block
         if number % 5 == 4:
-            block = _orthonormal(block)
-    block = _orthonormal(block)
-    rotation = np.linalg.eigh(_products(block, walk @ block))[1]
-    vectors = np.einsum("ij,jk->ik", block, rotation[:, ::-1])[:, 1:3] / np.sqrt(degrees)[:, None]
+            block = np.linalg.qr(block)[0]
+    block = np.linalg.qr(block)[0]
+    rotation = np.linalg.eigh(block.T @ (walk @ block))[1]
+    vectors = (block @ rotation[:, ::-1])[:, 1:3] / np.sqrt(degrees)[:, None]
     vectors = 10 * vectors / np.maximum(np.abs(vectors).max(axis=0), 1e-12)
     return (vectors + random.normal(0, 0.05, vectors.shape)).astype(np.float32)
-
-
-def _products(left: NDArray[np.floating], right: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Inner products of columns, the same for any number of threads: forces enlarge rounding."""
-    return np.einsum("ij,ik->jk", left, right, dtype=np.float64)
-
-
-def _orthonormal(block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Make a few columns orthonormal by a Cholesky factor, or by QR where they are dependent."""
-    try:
-        factor = np.linalg.cholesky(_products(block, block))
-    except np.linalg.LinAlgError:
-        return np.linalg.qr(block)[0]
-    return np.einsum("ij,jk->ik", block, np.linalg.inv(factor.T)).astype(np.float32)
 
 
 def _fit_into_square(places: NDArray[np.floating]) -> NDArray[np.floating]:

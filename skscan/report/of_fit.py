@@ -1,20 +1,13 @@
-"""The report on a run in the process that runs it: begun early, and written from what is known."""
+"""The report on a run in the process that ran it, written from what is known there."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from typing import Any
 
 from skscan.report.files import run_id
-from skscan.report.map_layout import MAX_ON_MAP, map_layout, sampled_affinity
 from skscan.report.page import Report, write_page
 from skscan.report.page_data import build_page_data
 from skscan.report.remembering import RememberingImages
@@ -27,9 +20,6 @@ __all__ = ["ReportOfFit"]
 
 class ReportOfFit:
     """Writes what `write_report` would write, without reading the results back.
-
-    The map of the images depends on their neighbours alone: it is drawn in a thread while heads,
-    which leave a core to it, are trained.
 
     Parameters
     ----------
@@ -46,32 +36,6 @@ class ReportOfFit:
 
     def __init__(self, paths: list[str], thumbnail_cache: str | os.PathLike) -> None:
         self.images = RememberingImages(paths, ThumbnailStore(thumbnail_cache))
-        self._executor = ThreadPoolExecutor(1)
-        self._places: Future[NDArray[np.floating]] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-    def begin(self, graph: csr_matrix) -> None:
-        """Begin to draw the map.
-
-        Parameters
-        ----------
-        graph : csr_matrix of shape (n_images, n_images)
-            Distances to the mined neighbours of the images that could be read.
-        """
-        if graph.shape[0] <= MAX_ON_MAP:
-            self._places = self._executor.submit(
-                lambda: map_layout(sampled_affinity(graph), random_state=0)
-            )
 
     def write(
         self,
@@ -110,8 +74,7 @@ class ReportOfFit:
         images = self.images
         skipped = [(images.names[image.index], image.reason) for image in model.skipped_]
         run = run_of_model(model, summary, rows, skipped, run_id(folder))
-        places = None if self._places is None else self._places.result()
-        data = build_page_data(run, places=places)
+        data = build_page_data(run)
         shown = run.read[data.shown]
         everything = len(shown) == len(images)
         images.flush()

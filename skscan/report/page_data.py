@@ -50,12 +50,7 @@ class PageData:
     first: NDArray[np.integer]
 
 
-def build_page_data(
-    run: Run,
-    max_shown: int = MAX_ON_MAP,
-    random_state: int = 0,
-    places: NDArray[np.floating] | None = None,
-) -> PageData:
+def build_page_data(run: Run, max_shown: int = MAX_ON_MAP, random_state: int = 0) -> PageData:
     """Gather what the page of `run` shows.
 
     Parameters
@@ -64,9 +59,6 @@ def build_page_data(
     max_shown : int, default=50000
         Of more images, so many are drawn; examples and flagged images are always among them.
     random_state : int, default=0
-    places : ndarray of shape (n_images, 2) or None, default=None
-        What `map_layout` gives for all images of the run, where it was asked already; not used
-        where some are drawn.
 
     Returns
     -------
@@ -78,16 +70,13 @@ def build_page_data(
     shown = _choose(run, evidence, examples, max_shown, random)
     number = np.full(len(run.paths), -1, dtype=np.int64)  # of an image on the page
     number[shown] = np.arange(len(shown))
-    if places is None or len(shown) < len(run.paths):
-        all_shown = len(shown) == len(run.paths)
-        affinity = sampled_affinity(run.neighbors, None if all_shown else shown)
-        places = map_layout(affinity, random_state)
+    affinity = sampled_affinity(run.neighbors, None if len(shown) == len(run.paths) else shown)
     content = {
         "format": "skscan report",
         "format_version": 1,
         "run": _about(run),
         "n_shown": len(shown),
-        "images": _images(run, evidence, shown, places),
+        "images": _images(run, evidence, shown, map_layout(affinity, random_state)),
         "classes": _classes(run, evidence, nearness),
         "histogram": _histogram(run.confidence),
         "trust": trust_statements(run, evidence),

@@ -240,8 +240,7 @@ class ClusterTrainer(BaseEstimator):
             return ClusterTrainingResult(_single_cluster(features.shape[1]), best_head=0)
         arguments = (features, neighbors, n_clusters)
         if self.scope == "heads":
-            # heads start from partitions, for which torch is not needed yet
-            with limit_threads(suitable_n_jobs(n_jobs, features), torch_later=True):
+            with limit_threads(suitable_n_jobs(n_jobs, features)):
                 return train_heads(self, *arguments, random_state, device, verbose, spaces, memory)
         from skscan.training.network_clustering import train_network
 

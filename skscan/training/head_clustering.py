@@ -14,7 +14,6 @@ from scipy import sparse
 from skscan._blocks import row_blocks
 from skscan._files import allocate_array
 from skscan._progress import progress
-from skscan._threads import limit_torch
 from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.networks.heads import LinearHeads
 from skscan.selection import criteria_of_heads, head_with_best_evidence, scores_of_heads
@@ -121,15 +120,13 @@ def train_heads(
     -------
     result : ClusterTrainingResult
     """
-    from skscan.training.objectives import OBJECTIVES, find_objective
+    from skscan.training.objectives import find_objective
 
     if isinstance(trainer.starts, str):
         trainer = copy(trainer)
         trainer.starts = auto_starts(n_clusters)
     objective = find_objective(trainer.objective)
     _check_unused(trainer, objective)
-    if type(objective) not in OBJECTIVES.values():
-        limit_torch()  # those of others use it when they like
     n_features = features.shape[1]
     widths = check_widths("spaces", spaces or [n_features], n_features)
     scale, scaled = _scaled(features)
@@ -314,7 +311,6 @@ def _fit(
     starts: list[Start],
     plan: list[tuple[str, str]],
 ) -> tuple[LinearHeads, list[dict[str, Any]], int]:
-    limit_torch()
     import torch
 
     from skscan.training.batched_heads import BatchedHeads, center_heads

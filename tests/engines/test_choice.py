@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -113,3 +115,15 @@ def test_kept_features_tell_how_they_were_rounded(installed):
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_the_precision_of_a_training_is_none_of_an_engine(precision):
     assert engine_that_decides(SimCLRFeatureExtractor(precision=precision)) == {}
+
+
+@pytest.mark.parametrize("before", ["", "import torch; "])
+def test_the_device_is_the_same_with_and_without_torch(before):
+    code = (
+        "from skscan._device import resolve_device; import sys; had = 'torch' in sys.modules\n"
+        "device = resolve_device('auto'); has = 'torch' in sys.modules\n"
+        "import torch; found = torch.cuda.is_available() or torch.backends.mps.is_available()\n"
+        "assert (device != 'cpu') == found\n"
+        "assert has == had or sys.platform == 'darwin' or found"
+    )
+    subprocess.run([sys.executable, "-c", before + code], check=True)

@@ -3,7 +3,6 @@
 import os
 import shutil
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -88,16 +87,3 @@ def test_a_report_made_anew_leaves_the_files_as_they_are(results, monkeypatch):
     shutil.rmtree(results / "report_files")
     write_report(results)
     assert len(list((results / "report_files").rglob("*.jpeg"))) == 12
-
-
-def test_map_is_the_same_for_any_number_of_threads():
-    from skscan import NeighborMiner
-    from skscan._threads import limit_threads
-    from skscan.report.map_layout import map_layout, sampled_affinity
-
-    Z = np.random.RandomState(0).normal(size=(3000, 8)).astype(np.float32)
-    affinity = sampled_affinity(NeighborMiner(10).fit_transform(Z))
-    with limit_threads(1):
-        alone = map_layout(affinity)
-    with limit_threads(4):
-        np.testing.assert_array_equal(map_layout(affinity), alone)

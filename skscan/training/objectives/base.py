@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from skscan._progress import progress
-from skscan._threads import limit_torch
 from skscan.networks.heads import Heads
 from skscan.training.head_problem import FittedHeads, HeadProblem
 
@@ -154,7 +153,6 @@ class GradientObjective(Objective):
 
     def fit(self, trainer: ClusterTrainer, problem: HeadProblem) -> FittedHeads:
         """Train ``trainer.n_heads`` heads; see `Objective.fit`."""
-        limit_torch()
         import torch
 
         plan = self.plan(trainer)
