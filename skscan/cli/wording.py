@@ -11,6 +11,7 @@ _OPTIONS = {
     "engine": "--engine",
     "errors": "--errors",
     "image_size": "--image-size",
+    "memory": "--memory",
     "model_name": "--backbone",
     "n_clusters": "-k",
     "n_jobs": "--jobs",
@@ -23,13 +24,15 @@ _PARAMETER = re.compile(
     rf"(?<![^\s(])({'|'.join(_OPTIONS)})=(?:'([^']*)'|\"([^\"]*)\"|(\w+(?:[.:-]\w+)*))"
 )
 
-# The folder is the user's choice too, by a variable.
+# Where a command has no option for the folder, a variable names it.
 _MEMORY = r"""memory=(?:'([^']*)'|"([^"]*)")"""
-_PHRASES = [
+_PHRASES_OF_CACHE = [
     (rf"{_MEMORY} cannot be used \((.*)\); memory takes .*\.", r"the cache folder \1\2 cannot be "
      r"used (\3); name one that can be written to by SKSCAN_CACHE"),
     (_MEMORY, r"the cache folder \1\2"),
     ("choose another (place|memory)", "name another folder by SKSCAN_CACHE"),
+]  # fmt: skip
+_PHRASES = [
     (r"of n_clusters=(\d+) clusters", r"of the \1 clusters"),
     (r"above threshold=([\d.]+)", r"above \1"),
     (r"got X with n_samples=(\d+)", r"of which \1 could be read"),
@@ -72,6 +75,8 @@ def in_options(message: str, options: Collection[str]) -> str:
     for words, option in _ADVICE_ON.items():
         if option not in options:
             message = message.replace(words, "")
+    for pattern, replacement in _PHRASES_OF_CACHE if "--memory" not in options else []:
+        message = re.sub(pattern, replacement, message)
     for pattern, replacement in _PHRASES:
         message = re.sub(pattern, replacement, message)
 

@@ -71,6 +71,11 @@ def test_options_that_the_command_lacks_are_not_advised():
     assert in_options("engine='onnx'", {"--errors"}) == "engine='onnx'"
 
 
+def test_a_folder_that_was_given_is_no_cache_folder():
+    message = "memory='/c' cannot be used; choose another memory."
+    assert in_options(message, {"--memory"}) == "--memory /c cannot be used; choose another memory."
+
+
 def test_messages_of_the_library_are_those_that_are_reworded(
     command, with_an_empty_image, tmp_path, results
 ):
