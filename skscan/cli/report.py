@@ -9,7 +9,7 @@ from skscan.cli import options
 from skscan.cli.cache import thumbnail_cache
 from skscan.cli.errors import WrongUse
 from skscan.cli.reporting import reports_errors
-from skscan.cli.terminal import escaped, note, only_results_on_stdout, say, say_json
+from skscan.cli.terminal import complain, escaped, only_results_on_stdout, say, say_json
 from skscan.report.files import is_results_folder
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def report(
 def warn_of_missing(written: "Report") -> None:
     """Say that images were not found any more."""
     if written.n_missing:
-        note(
+        complain(
             f"warning: {written.n_missing:,} of {written.n_images:,} images can no longer be read, "
             "and are blank in the report; --images FOLDER tells where they lie now"
         )
