@@ -252,6 +252,13 @@ class TestFaiss:
         assert (np.diff(graphs[0].indptr) == 31).all()
         assert graphs[0].indices.min() >= 0
 
+    def test_a_recall_that_is_missed_is_said(self, monkeypatch):
+        monkeypatch.setattr("skscan.neighbors.approximate.EF_SEARCH", (4,))
+        X = np.random.RandomState(0).randn(3000, 60)
+        with pytest.warns(SkscanWarning, match=r"finds \d\d% of the true neighbors"):
+            miner = NeighborMiner(20, backend="faiss").fit(X)
+        assert miner.recall_ < 0.95
+
     def test_short_walks_do_where_rows_lie_near_a_plane(self, monkeypatch):
         monkeypatch.setattr("skscan.neighbors.approximate.FORETELLING_ROWS", (500, 2000))
         rng = np.random.default_rng(0)

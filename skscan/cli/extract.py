@@ -27,7 +27,7 @@ EXAMPLES = """Examples:
   skscan extract photos -o features.npy     # and features.paths.csv, one row for each image
   skscan extract photos -o features.npz     # arrays: features, paths
   skscan extract photos -o features.npy --backbone pixels
-  skscan extract photos -o features.npy --workers tcp://10.0.0.1:8786   # all workers of a Dask
+  skscan extract photos -o features.npy --memory /shared/store --workers tcp://10.0.0.1:8786
   skscan extract photos --memory /shared/store --shard 3/16             # a job on one machine
   skscan extract photos --memory /shared/store -o features.npy          # when all have ended
 """

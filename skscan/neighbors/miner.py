@@ -23,7 +23,7 @@ from skscan._blocks import row_blocks
 from skscan._files import allocate_array
 from skscan.exceptions import SkscanWarning
 from skscan.metrics import neighbor_purity
-from skscan.neighbors.approximate import FaissSearch, foretold_walk
+from skscan.neighbors.approximate import EF_SEARCH, MIN_RECALL, FaissSearch, foretold_walk
 from skscan.neighbors.exact import MAX_BYTES_IN_MEMORY, ExactSearch
 from skscan.neighbors.on_device import TorchSearch, gpu_has_room
 
@@ -167,6 +167,14 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.backend_ = self._choose_backend()
         self._build_index()
         self.recall_ = float(getattr(self._index, "recall", np.nan))
+        if self.backend_ == "faiss" and self.recall_ < MIN_RECALL:
+            warnings.warn(
+                f"backend='faiss' finds {self.recall_:.0%} of the true neighbors of these features "
+                f"with its longest walk, less than {MIN_RECALL:.0%}. backend='exact' finds all, in "
+                "a time that grows with the square of the samples.",
+                SkscanWarning,
+                stacklevel=2,
+            )
         return self
 
     def transform(self, X: Any) -> csr_matrix:
@@ -205,9 +213,9 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.fit(X)
         n_samples, k = self.n_samples_fit_, self.n_neighbors_ + 1
         distances, found = self._search(self._fit_X, k)
-        # the type that scipy chooses itself: it copies indices of another one into memory
-        index_type = np.int32 if n_samples * k < 2**31 else np.int64
-        indices = allocate_array(found.shape, index_type, "neighbors", MAX_BYTES_IN_MEMORY)
+        indices = allocate_array(
+            found.shape, index_type(n_samples * k), "neighbors", MAX_BYTES_IN_MEMORY
+        )
         for rows in row_blocks(n_samples, k):
             own = np.arange(rows.start, rows.stop)
             others = without_self(distances[rows], found[rows], own)
@@ -298,7 +306,8 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return "torch"
         if self.n_samples_fit_ <= EXACT_LIMIT or not _faiss_is_installed():
             return "exact"
-        pairs = PAIRS_OF_A_STEP * foretold_walk(self._fit_X, self.n_jobs)
+        walk = min(foretold_walk(self._fit_X, self.n_jobs), EF_SEARCH[-1])
+        pairs = PAIRS_OF_A_STEP * walk
         return "faiss" if pairs < self.n_samples_fit_ else "exact"
 
     @staticmethod
@@ -334,6 +343,11 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         indptr = np.arange(0, n_queries * k + 1, k)
         shape = (n_queries, self.n_samples_fit_)
         return csr_matrix((distances.ravel(), indices.ravel(), indptr), shape=shape)
+
+
+def index_type(n_entries: int) -> type[np.integer]:
+    """Return the type that scipy gives indices itself: it copies those of another into memory."""
+    return np.int32 if n_entries < 2**31 else np.int64
 
 
 def without_self(

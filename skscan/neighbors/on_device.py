@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skscan._blocks import row_blocks
+from skscan._blocks import MAX_ENTRIES, row_blocks
 from skscan._device import resolve_device
 from skscan._files import allocate_array
 from skscan.neighbors.exact import (
@@ -66,7 +66,9 @@ class TorchSearch:
         self._index = torch.empty(X.shape, dtype=torch.float32, device=self._device)
         for rows in row_blocks(*X.shape):
             self._index[rows] = self._on_device(X[rows])
-        self._half_squares = self._index.square().sum(dim=1).div_(2)
+        self._half_squares = torch.empty(len(X), device=self._device)
+        for rows in row_blocks(*X.shape):
+            self._half_squares[rows] = self._index[rows].square().sum(dim=1).div_(2)
 
     def query(
         self, X: NDArray[np.floating], n_neighbors: int
@@ -137,12 +139,23 @@ def _whole_products() -> Iterator[None]:
     """Let no setting of the process round what is multiplied (TF32): bounds rely on it."""
     import torch
 
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # before torch 2.9
+        precision = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+        return
+    places: list[Any] = [getattr(torch.backends, name).matmul for name in ("cuda", "mkldnn")]
+    before = [place.fp32_precision for place in places]
     try:
+        for place in places:
+            place.fp32_precision = "ieee"
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for place, precision in zip(places, before, strict=True):
+            place.fp32_precision = precision
 
 
 def gpu_has_room(X: NDArray[np.floating]) -> bool:
@@ -151,5 +164,5 @@ def gpu_has_room(X: NDArray[np.floating]) -> bool:
 
     if not torch.cuda.is_available():
         return False
-    needed = 4 * (X.size + 4 * QUERY_ROWS * INDEX_ROWS)
+    needed = 4 * (X.size + 2 * MAX_ENTRIES + 4 * QUERY_ROWS * INDEX_ROWS)
     return torch.cuda.mem_get_info()[0] > needed

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skscan.neighbors import NeighborMiner
-from skscan.neighbors.approximate import FaissSearch
+from skscan.neighbors.approximate import FORETELLING_ROWS, FaissSearch
 from skscan.planning.laws import Power
 
 __all__ = ["ApproximateMining", "ExactMining", "try_approximate_mining", "try_exact_mining"]
 
 EXACT_ROWS = (8192, 24_576)
-APPROXIMATE_ROWS = (10_000, 40_000)
+APPROXIMATE_ROWS = FORETELLING_ROWS
 N_QUERIES = 1000
 
 

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from skscan._files import allocate_array, release_pages
 from skscan.neighbors.approximate import FaissSearch
-from skscan.neighbors.miner import self_first, without_self
+from skscan.neighbors.miner import index_type, self_first, without_self
 from skscan.sharding.mapping import divide, map_shards
 from skscan.sharding.sharing import load_shared, shared
 
@@ -73,7 +73,7 @@ def mine_shards(
         if not found:
             found.extend(
                 allocate_array((n_samples, k + 1), dtype, "neighbors", _MAX_BYTES_IN_MEMORY)
-                for dtype in (of_shard[0].dtype, np.int32)
+                for dtype in (of_shard[0].dtype, index_type(n_samples * (k + 1)))
             )
         for whole, part in zip(found, of_shard, strict=True):
             whole[shards[i].start : shards[i].stop] = part

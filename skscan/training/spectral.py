@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import lobpcg
 
-__all__ = ["diffusion_coordinates", "normalised_eigenvectors", "unit_rows"]
+__all__ = ["diffusion_coordinates", "normalized_eigenvectors", "unit_rows"]
 
 DENSE_LIMIT = 300
 """Up to this many nodes a dense eigensolver is as fast as an iterative one and never fails."""
@@ -20,7 +20,7 @@ EXTRA_VECTORS = 5
 MAX_ITERATIONS = 25
 
 
-def normalised_eigenvectors(
+def normalized_eigenvectors(
     affinity: sparse.csr_matrix,
     n_vectors: int,
     random_state: np.random.RandomState,
@@ -78,7 +78,7 @@ def diffusion_coordinates(
     ----------
     affinity : csr_matrix of shape (n_nodes, n_nodes)
     vectors : ndarray of shape (n_nodes, n_vectors)
-        From `normalised_eigenvectors` of this affinity.
+        From `normalized_eigenvectors` of this affinity.
     n_steps : int
 
     Returns

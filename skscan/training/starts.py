@@ -17,7 +17,7 @@ from skscan._files import allocate_array
 from skscan.merge_tree import MASS_EXPONENT, grow_merge_tree
 from skscan.training.spectral import (
     diffusion_coordinates,
-    normalised_eigenvectors,
+    normalized_eigenvectors,
     unit_rows,
 )
 
@@ -131,7 +131,7 @@ class StartMaker:
         """One more eigenvector than clusters, and coordinates of the diffusion map."""
         n_vectors = min(self.n_clusters + 1, MAX_EIGENVECTORS, len(self.features))
         if len(self.features) <= EXACT_CUT_LIMIT:
-            vectors = normalised_eigenvectors(self.affinity, n_vectors, self.random_state)
+            vectors = normalized_eigenvectors(self.affinity, n_vectors, self.random_state)
             return vectors, diffusion_coordinates(self.affinity, vectors, DIFFUSION_STEPS)
         groups, vectors, between = self._coarse_eigenvectors(MAX_GROUPS)
         vectors = vectors[:, :n_vectors]
@@ -239,7 +239,7 @@ class StartMaker:
         )
         between = (members.T @ self.affinity @ members).tocsr()
         n_vectors = min(self.n_clusters + 1, n_groups)
-        vectors = normalised_eigenvectors(between, n_vectors, self.random_state, dense=True)
+        vectors = normalized_eigenvectors(between, n_vectors, self.random_state, dense=True)
         self._coarse[n_groups] = groups, vectors, between
         return self._coarse[n_groups]
 

@@ -45,15 +45,21 @@ def test_other_rows_and_few_neighbors():
     np.testing.assert_array_equal(found[1], expected[1])
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch is older than 2.9"
+)
 def test_products_are_whole_whatever_the_process_has_set():
     X = features("float32")
-    expected = ExactSearch(X).query(X, 11)[1]
-    torch.set_float32_matmul_precision("medium")
+    place = torch.backends.cuda.matmul
+    before, place.fp32_precision = place.fp32_precision, "tf32"
     try:
+        with on_device._whole_products():
+            assert place.fp32_precision == "ieee"
+        expected = ExactSearch(X).query(X, 11)[1]
         np.testing.assert_array_equal(TorchSearch(X, None, "cpu").query(X, 11)[1], expected)
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert place.fp32_precision == "tf32"
     finally:
-        torch.set_float32_matmul_precision("highest")
+        place.fp32_precision = before
 
 
 def test_all_rows_are_neighbors():

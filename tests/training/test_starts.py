@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 
 from skscan.graph import symmetric_affinity
-from skscan.training.spectral import normalised_eigenvectors
+from skscan.training.spectral import normalized_eigenvectors
 from skscan.training.starts import START_KINDS, StartMaker
 
 
@@ -66,7 +66,7 @@ def test_starts_survive_degenerate_features_silently(kind, features):
 def test_eigenvectors_solve_the_normalised_graph(n_samples):
     features = np.random.RandomState(0).standard_normal((n_samples, 3)).astype(np.float32)
     affinity = symmetric_affinity(neighbors_of(features))
-    vectors = normalised_eigenvectors(affinity, 4, np.random.RandomState(0))
+    vectors = normalized_eigenvectors(affinity, 4, np.random.RandomState(0))
     degrees = np.asarray(affinity.sum(axis=1)).ravel()
     normalised = affinity.toarray() / np.sqrt(np.outer(degrees, degrees))
     values = np.linalg.eigvalsh(normalised)[::-1][:4]
