@@ -123,26 +123,33 @@ def call_cached(
         return results[0]
 
     options = {"mmap_mode": mmap_mode} if mmap_mode else {}
-    with _translated_messages(memory) as (failures, hear):
+    with _translated_messages(memory) as (failures, damaged, hear):
+        cached = None
         try:
             cached = memory.cache(remembering, ignore=list(ignore), **options)
             hear(cached)
             return cached(*arguments)
         except Exception as error:
             # joblib carries on where a result cannot be written, but neither where the note of a
-            # function cannot, nor where a result was to be mapped that is not there.
-            if raised or not (results or isinstance(error, OSError)):
+            # function cannot or is no text, nor where a result was to be mapped that is not there.
+            if raised or not (results or isinstance(error, OSError | UnicodeDecodeError)):
                 raise
-            failures.append(getattr(error, "strerror", None) or str(error))
+            if isinstance(error, UnicodeDecodeError) and isinstance(cached, MemorizedFunc):
+                damaged.append(str(error))
+                cached.clear(warn=False)
+            else:
+                failures.append(getattr(error, "strerror", None) or str(error))
     return results[0] if results else function(*arguments)
 
 
 @contextmanager
-def _translated_messages(memory: Any) -> Iterator[tuple[list[str], Callable[[Any], None]]]:
+def _translated_messages(
+    memory: Any,
+) -> Iterator[tuple[list[str], list[str], Callable[[Any], None]]]:
     """Put what joblib says of a failing cache into the user's words.
 
-    Gives reasons why a result was not kept, to add to, and a function that listens to a cached
-    function.
+    Gives reasons why a result was not kept, and what is damaged, both to add to, and a function
+    that listens to a cached function.
     """
     failures: list[str] = []
     damaged: list[str] = []
@@ -168,7 +175,7 @@ def _translated_messages(memory: Any) -> Iterator[tuple[list[str], Callable[[Any
                 show_others(message, *details, **more)
 
         warnings.showwarning = show
-        yield failures, hear
+        yield failures, damaged, hear
     where = f"memory={memory_folder(memory)!r}"
     if damaged:
         _warn(

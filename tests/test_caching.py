@@ -72,6 +72,20 @@ def test_what_was_computed_is_not_lost_with_a_full_disk(tmp_path, mmap_mode, ful
     np.testing.assert_array_equal(found, [0, 1, 4, 9])
 
 
+def test_a_note_of_a_function_that_is_no_text_is_made_anew(tmp_path):
+    memory = Memory(tmp_path, verbose=0)
+    call_cached(memory, squares, (4,))
+    (note,) = tmp_path.rglob("func_code.py")
+    note.write_bytes(b"\x8e\x00\xff")
+    with pytest.warns(SkscanWarning, match=r"memory='.*' are damaged or cut short"):
+        assert call_cached(memory, squares, (4,)).tolist() == [0, 1, 4, 9]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        call_cached(memory, squares, (4,))
+        call_cached(memory, squares, (4,))
+    assert calls == [4, 4, 4]  # kept again from the second call on
+
+
 def test_an_error_of_the_function_is_its_own(tmp_path):
     with (
         warnings.catch_warnings(action="error"),

@@ -286,3 +286,10 @@ def test_an_estimator_fitted_on_features_is_refused(tmp_path):
     clusterer = SCANClusterer(2, effort="fast", random_state=0).fit(X)
     with pytest.raises(ValueError, match="was fitted on features"):
         predict_proba_shards(clusterer, X, tmp_path)
+
+
+def test_a_memory_of_mining_that_is_no_folder_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    X = np.random.RandomState(0).rand(30, 4)
+    with pytest.raises(ValueError, match=r"memory='.*file' cannot be used"):
+        mine_shards(NeighborMiner(5), X, tmp_path / "file")

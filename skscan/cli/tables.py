@@ -7,6 +7,7 @@ the file.
 
 import csv
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,11 +39,19 @@ def check_output_file(path: Path) -> None:
     ------
     WrongUse
         If `path` is a folder, or would lie in one that does not exist.
+    CommandFailed
+        If nothing can be written there.
     """
     if path.is_dir():
         raise WrongUse(f"-o {path} is a folder; give the name of a file")
     if not path.parent.is_dir():
         raise WrongUse(f"-o {path}: there is no folder {path.parent}")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise CommandFailed(
+            f"-o {path}: {path.parent} cannot be written to ({error.strerror})"
+        ) from error
 
 
 @contextmanager

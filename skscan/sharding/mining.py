@@ -54,6 +54,8 @@ def mine_shards(
 
     Raises
     ------
+    ValueError
+        If `memory` is no folder that can be written to.
     RuntimeError
         If workers end again and again.
     FileNotFoundError

@@ -35,7 +35,13 @@ def shared(what: Any, memory: str | os.PathLike | None) -> Iterator[str]:
         What `load_shared` takes.
     """
     if memory is not None:
-        Path(memory).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(memory).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"memory={os.fspath(memory)!r} cannot be used ({error.strerror}); it takes a "
+                "folder that can be written to and that all workers see."
+            ) from error
     place = None if memory is None else os.path.abspath(memory)
     # A folder of its own, which nobody else may read or write: unpickling is as good as running.
     with tempfile.TemporaryDirectory(
