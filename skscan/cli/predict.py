@@ -13,7 +13,7 @@ from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.features import check_engine
 from skscan.cli.inputs import find_images
 from skscan.cli.reporting import reports_errors
-from skscan.cli.results import CLUSTERS_HEADER, MODEL, SKIPPED_HEADER, is_results_folder
+from skscan.cli.results import CLUSTERS_HEADER, MODEL, SKIPPED_HEADER
 from skscan.cli.tables import check_output_file, open_table, replaced_atomically, write_table
 from skscan.cli.terminal import (
     complain,
@@ -134,7 +134,7 @@ def load_model(out: Path) -> "SCANClusterer":
     """
     if not out.is_dir():
         raise WrongUse(f"no such folder: {out}")
-    if not is_results_folder(out) or not (out / MODEL).is_dir():
+    if not (out / MODEL).is_dir():
         raise WrongUse(
             f"{out} holds no model; OUT is a folder that `skscan cluster FOLDER -k K -o OUT` wrote"
         )

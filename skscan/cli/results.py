@@ -27,6 +27,7 @@ from skscan.report.files import (
     CLUSTERS,
     CONTACT_SHEETS,
     FORMAT,
+    FORMAT_VERSION,
     MODEL,
     REPORT,
     REPORT_FILES,
@@ -148,7 +149,9 @@ class ResultsFolder:
 
     def _stage_summary(self, summary: dict[str, Any]) -> None:
         with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:
-            json.dump({"format": FORMAT, "format_version": 1, **summary}, file, indent=2)
+            json.dump(
+                {"format": FORMAT, "format_version": FORMAT_VERSION, **summary}, file, indent=2
+            )
 
     def _replace(self, name: str) -> None:
         os.replace(self.staging / name, self.folder / name)

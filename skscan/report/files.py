@@ -14,6 +14,7 @@ __all__ = [
     "CONTACT_SHEETS",
     "DECISIONS",
     "FORMAT",
+    "FORMAT_VERSION",
     "MODEL",
     "REPORT",
     "REPORT_FILES",
@@ -34,6 +35,7 @@ REPORT = "report.html"
 REPORT_FILES = "report_files"
 DECISIONS = "decisions.json"
 FORMAT = "skscan results"
+FORMAT_VERSION = 1
 
 
 def is_results_folder(folder: Path) -> bool:
@@ -47,12 +49,18 @@ def read_summary(folder: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If `folder` holds no results of ``skscan cluster``.
+        If `folder` holds no results of ``skscan cluster``, or those of a later version.
     """
     summary = _summary(folder)
     if summary.get("format") != FORMAT:
         raise ValueError(
             f"{folder} holds no results of `skscan cluster`; give the folder that it wrote (-o)"
+        )
+    version = summary.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{folder / SUMMARY} has format_version {version!r}, and this release of skscan reads "
+            f"{FORMAT_VERSION}; install the release that wrote it"
         )
     return summary
 

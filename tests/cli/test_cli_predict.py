@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 
 import timm
 from safetensors.torch import save_file
@@ -72,6 +73,12 @@ def test_missing_folders_are_wrong_use(skscan, shared_digits, results, tmp_path)
         run = skscan("predict", out, new)
         assert run.exit_code == 2
         assert str(tmp_path / "no") in run.stderr
+
+
+def test_a_damaged_summary_does_not_hide_the_model(skscan, shared_digits, results, tmp_path):
+    damaged = shutil.copytree(results, tmp_path / "damaged")
+    (damaged / "summary.json").write_text("{")
+    assert skscan("predict", damaged, shared_digits).exit_code == 0
 
 
 def test_output_folder_must_exist(skscan, shared_digits, results, tmp_path):

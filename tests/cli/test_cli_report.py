@@ -1,6 +1,7 @@
 """`skscan report`, and the report at the end of `skscan cluster`."""
 
 import json
+import shutil
 
 QUICK = ["--effort", "fast", "--backbone", "pixels", "--quiet"]
 
@@ -41,6 +42,15 @@ def test_folder_without_results_is_refused(skscan, tmp_path):
         run = skscan(*command)
         assert run.exit_code == 2
         assert "holds no results" in run.stderr
+
+
+def test_results_of_a_later_version_are_refused(skscan, results, tmp_path):
+    later = shutil.copytree(results, tmp_path / "later")
+    summary = json.loads((later / "summary.json").read_text())
+    (later / "summary.json").write_text(json.dumps({**summary, "format_version": 7}))
+    run = skscan("report", later)
+    assert run.exit_code != 0
+    assert "has format_version 7" in run.stderr
 
 
 def test_incomplete_calls_of_apply_say_what_is_missing(skscan, results, tmp_path):
