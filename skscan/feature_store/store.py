@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import warnings
@@ -174,10 +175,12 @@ class FeatureStore:
         except OSError as error:
             self._failed = True
             self.close()
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             warnings.warn(
                 f"Features could not be kept in {str(self.folder)!r} ({error.strerror or error}); "
-                "the work goes on without, and nothing else is lost. Make room there, or choose "
-                "another memory; what was kept so far is used next time.",
+                "the work goes on without, and nothing else is lost. "
+                f"{'Make room there, or choose' if full else 'Choose'} another memory; what was "
+                "kept so far is used next time.",
                 SkscanWarning,
                 stacklevel=2,
             )
