@@ -179,7 +179,7 @@ class FeatureStore:
             warnings.warn(
                 f"Features could not be kept in {str(self.folder)!r} ({error.strerror or error}); "
                 "the work goes on without, and nothing else is lost. "
-                f"{'Make room there, or choose' if full else 'Choose'} another memory; what was "
+                f"{'Make room there, or choose' if full else 'To keep them, choose'} another memory; what was "
                 "kept so far is used next time.",
                 SkscanWarning,
                 stacklevel=2,
