@@ -176,11 +176,11 @@ class FeatureStore:
             self._failed = True
             self.close()
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            advice = "Make room there, or choose" if full else "To keep them, choose"
             warnings.warn(
                 f"Features could not be kept in {str(self.folder)!r} ({error.strerror or error}); "
                 "the work goes on without, and nothing else is lost. "
-                f"{'Make room there, or choose' if full else 'To keep them, choose'} another memory; what was "
-                "kept so far is used next time.",
+                f"{advice} another memory; what was kept so far is used next time.",
                 SkscanWarning,
                 stacklevel=2,
             )
