@@ -7,8 +7,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,10 @@ SIZES = (4096, 12_288)
 """Rows that stages are tried on: the difference tells what a row costs, the rest what a call does.
 """
 
+CONTAINER_LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
 DISK_BYTES = 2**27
 N_IMAGES = 64
 MANY_STEPS, FEW_STEPS = 30, 3
@@ -70,7 +76,7 @@ class Machine:
     disk_byte : float
         Written to the folder for temporary files.
     memory_bytes, disk_bytes : int
-        Of the machine in all; free in the folder for temporary files.
+        Of the machine, or of the container, in all; free in the folder for temporary files.
     """
 
     scaling: Line
@@ -136,7 +142,7 @@ def measure_machine(
         results=trial.results(),
         image=_image_seconds(clock) if images else float("nan"),
         disk_byte=_disk_seconds() / DISK_BYTES,
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory_bytes=_memory_bytes(),
         disk_bytes=shutil.disk_usage(tempfile.gettempdir()).free,
     )
 
@@ -266,6 +272,15 @@ def _image_seconds(clock: Callable[[], float]) -> float:
         extractor = TimmFeatureExtractor().fit(paths[:8])
         extractor.transform(paths[:8])  # loads the network
         return _seconds(lambda: extractor.transform(paths), clock) / N_IMAGES
+
+
+def _memory_bytes() -> int:
+    """Return the memory of the machine, or of the container where that has less."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # not there, or "max"
+            limits.append(int(Path(path).read_text()))
+    return min(limits)
 
 
 def _disk_seconds() -> float:

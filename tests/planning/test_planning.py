@@ -104,6 +104,15 @@ def test_mining_is_foretold_as_the_quicker_search(exponent, seconds):
     assert stage_of(few, "mining").seconds == pytest.approx(1.1, rel=0.05)  # exact in any case
 
 
+@pytest.mark.parametrize(("limit", "expected"), [("1048576", 2**20), ("max", None)])
+def test_the_memory_of_a_container_counts(monkeypatch, tmp_path, limit, expected):
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    monkeypatch.setattr(machine, "CONTAINER_LIMITS", ())
+    whole = machine._memory_bytes()
+    monkeypatch.setattr(machine, "CONTAINER_LIMITS", (tmp_path / "memory.max", tmp_path / "none"))
+    assert machine._memory_bytes() == (expected or whole)
+
+
 def test_laws_pass_through_what_was_measured():
     law = Power.through((100, 1.0), (400, 2.0))
     assert [law(count) for count in (100, 400, 1600)] == pytest.approx([1, 2, 4])
