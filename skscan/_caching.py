@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import tempfile
@@ -15,11 +14,11 @@ from joblib import Memory
 from joblib.memory import MemorizedFunc
 from sklearn.utils.validation import check_memory
 
+from skscan._files import NO_ROOM
 from skscan.exceptions import SkscanWarning
 
 __all__ = ["call_cached", "checked_memory", "memory_folder"]
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _MAKE_ROOM = "nothing else is lost. Make room there, or choose another place."
 _NOT_WRITTEN = "Unable to cache to disk"
 
@@ -55,7 +54,7 @@ def checked_memory(memory: Any) -> Any:
             tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         reason = error.strerror or str(error)
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             _warn(f"Results cannot be kept in memory={_shown(memory)} ({reason}); {_MAKE_ROOM}")
             return Memory(None)
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import tempfile
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 __all__ = [
+    "NO_ROOM",
     "TEMPORARY_PREFIX",
     "allocate_array",
     "compare_check_sums",
@@ -21,6 +23,9 @@ __all__ = [
 ]
 
 TEMPORARY_PREFIX = ".skscan-"
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Codes of errors: the disk is full, or the quota is used up."""
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:

@@ -33,6 +33,7 @@ LAYERS = [
         "_caching",
         "_cache_folder",
         "_html_repr",
+        "_laws",
         "_principal_axes",
         "_progress",
         "_progress_lines",

@@ -218,7 +218,7 @@ def mapped(array):
 def test_a_large_graph_is_mapped_from_files(monkeypatch):
     X = features_without_ties()
     expected = NeighborMiner(5).fit_transform(X)
-    monkeypatch.setattr("skscan.neighbors.exact.MAX_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("skscan.neighbors.results.MAX_BYTES_IN_MEMORY", 0)
     monkeypatch.setattr("skscan.neighbors.miner.MAX_BYTES_IN_MEMORY", 0)
     monkeypatch.setattr("skscan.graph._MAX_BYTES_IN_MEMORY", 0)
     graph = NeighborMiner(5).fit_transform(X)

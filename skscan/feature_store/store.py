@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import warnings
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skscan._files import write_atomically
+from skscan._files import NO_ROOM, write_atomically
 from skscan.exceptions import SkscanWarning
 from skscan.feature_store.shards import INDEX_SUFFIX, Shard, ShardWriter
 
@@ -175,7 +174,7 @@ class FeatureStore:
         except OSError as error:
             self._failed = True
             self.close()
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            full = error.errno in NO_ROOM
             advice = "Make room there, or choose" if full else "To keep them, choose"
             warnings.warn(
                 f"Features could not be kept in {str(self.folder)!r} ({error.strerror or error}); "

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from skscan._blocks import row_blocks
-from skscan._files import allocate_array
-from skscan.neighbors.exact import MAX_BYTES_IN_MEMORY, ExactSearch
+from skscan._laws import Power
+from skscan.neighbors.exact import ExactSearch
+from skscan.neighbors.results import allocate_results
 
 __all__ = ["FaissSearch"]
 
@@ -97,9 +98,7 @@ class FaissSearch:
 
     def query(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         """Return euclidean distances and indices of near rows, nearest first."""
-        shape = (len(X), n_neighbors)
-        distances = allocate_array(shape, np.float32, "distances", MAX_BYTES_IN_MEMORY)
-        indices = allocate_array(shape, np.int64, "neighbors", MAX_BYTES_IN_MEMORY)
+        distances, indices = allocate_results(len(X), n_neighbors, np.float32)
         for rows in row_blocks(len(X), X.shape[1]):
             block = np.ascontiguousarray(X[rows], dtype=np.float32)
             squared, indices[rows] = self._index.search(block, n_neighbors)
@@ -125,8 +124,7 @@ def foretold_walk(X: np.ndarray, n_jobs: int | None) -> float:
     few, many = FORETELLING_ROWS
     rows = np.random.RandomState(0).choice(len(X), many, replace=False)
     short, long = (FaissSearch(X[rows[:size]], n_jobs).least_walk for size in (few, many))
-    growth = max(np.log(long / short) / np.log(many / few), 0.0)
-    return float(long * (len(X) / many) ** growth)
+    return Power.through((few, short), (many, long))(len(X))
 
 
 def _import_faiss() -> Any:

@@ -20,7 +20,7 @@ from joblib import effective_n_jobs
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from skscan._files import allocate_array
+from skscan.neighbors.results import allocate_results
 from skscan.neighbors.rounding import (
     Frame,
     distances_between,
@@ -42,9 +42,6 @@ CROWDED_ROWS = 64
 
 PARALLEL_PAIRS = 2**22
 """Up to this many pairs of rows, starting threads costs more than they give."""
-
-MAX_BYTES_IN_MEMORY = 2**30
-"""Larger results are mapped from temporary files."""
 
 EMPTY = np.iinfo(np.int64).max
 _FLOAT_BITS = 32
@@ -112,9 +109,7 @@ class ExactSearch:
         distances : ndarray of shape (n_queries, n_neighbors), float64
         indices : ndarray of shape (n_queries, n_neighbors), int64
         """
-        shape = (len(X), n_neighbors)
-        distances = allocate_array(shape, np.float64, "distances", MAX_BYTES_IN_MEMORY)
-        indices = allocate_array(shape, np.int64, "neighbors", MAX_BYTES_IN_MEMORY)
+        distances, indices = allocate_results(len(X), n_neighbors)
         n_threads = _n_threads(self._n_jobs)
         if len(X) * len(self._X) <= PARALLEL_PAIRS:
             n_threads = 1

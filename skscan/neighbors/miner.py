@@ -24,8 +24,9 @@ from skscan._files import allocate_array
 from skscan.exceptions import SkscanWarning
 from skscan.metrics import neighbor_purity
 from skscan.neighbors.approximate import EF_SEARCH, MIN_RECALL, FaissSearch, foretold_walk
-from skscan.neighbors.exact import MAX_BYTES_IN_MEMORY, ExactSearch
+from skscan.neighbors.exact import ExactSearch
 from skscan.neighbors.on_device import TorchSearch, gpu_has_room
+from skscan.neighbors.results import MAX_BYTES_IN_MEMORY
 
 #: Up to this many samples ``backend="auto"`` searches exactly.
 EXACT_LIMIT = 500_000

@@ -11,12 +11,8 @@ from numpy.typing import NDArray
 
 from skscan._blocks import MAX_ENTRIES, row_blocks
 from skscan._device import resolve_device
-from skscan._files import allocate_array
-from skscan.neighbors.exact import (
-    MAX_BYTES_IN_MEMORY,
-    SPARE,
-    ExactSearch,
-)
+from skscan.neighbors.exact import SPARE, ExactSearch
+from skscan.neighbors.results import allocate_results
 from skscan.neighbors.rounding import (
     Frame,
     distances_between,
@@ -64,11 +60,10 @@ class TorchSearch:
         self._device = resolve_device(device)
         self._frame = Frame.around(X)
         self._index = torch.empty(X.shape, dtype=torch.float32, device=self._device)
-        for rows in row_blocks(*X.shape):
-            self._index[rows] = self._on_device(X[rows])
         self._half_squares = torch.empty(len(X), device=self._device)
         for rows in row_blocks(*X.shape):
-            self._half_squares[rows] = self._index[rows].square().sum(dim=1).div_(2)
+            block = self._index[rows] = self._on_device(X[rows])
+            self._half_squares[rows] = _half_squares(block)
 
     def query(
         self, X: NDArray[np.floating], n_neighbors: int
@@ -86,9 +81,7 @@ class TorchSearch:
         distances : ndarray of shape (n_queries, n_neighbors), float64
         indices : ndarray of shape (n_queries, n_neighbors), int64
         """
-        shape = (len(X), n_neighbors)
-        distances = allocate_array(shape, np.float64, "distances", MAX_BYTES_IN_MEMORY)
-        indices = allocate_array(shape, np.int64, "neighbors", MAX_BYTES_IN_MEMORY)
+        distances, indices = allocate_results(len(X), n_neighbors)
         crowded = []
         for start in range(0, len(X), QUERY_ROWS):
             rows = np.arange(start, min(start + QUERY_ROWS, len(X)), dtype=np.int32)
@@ -127,11 +120,15 @@ class TorchSearch:
             values, places = torch.cat([best, values], 1), torch.cat([indices, places + start], 1)
             best, order = values.topk(min(n_kept, values.shape[1]), dim=1)
             indices = places.gather(1, order)
-        half_squares = queries.square().sum(dim=1).div_(2).cpu().numpy()
+        half_squares = _half_squares(queries).cpu().numpy()
         halves = best.cpu().numpy() - half_squares[:, None]
         bound = sure_bound(halves[:, k - 1], half_squares, rounding_error(X.shape[1]))
         sure = (halves[:, -1] < bound) | (n_kept == n_samples)
         return indices.cpu().numpy(), sure
+
+
+def _half_squares(rows: Tensor) -> Tensor:
+    return rows.square().sum(dim=1).div_(2)
 
 
 @contextmanager

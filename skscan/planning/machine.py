@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skscan._blocks import row_blocks
+from skscan._laws import Line
 from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.calibration import ambiguous_rows, calibrated
 from skscan.duplicates import near_duplicates
@@ -23,7 +24,6 @@ from skscan.graph import neighbor_table, symmetric_affinity
 from skscan.neighbors import EXACT_LIMIT, NeighborMiner
 from skscan.outliers import OutlierScorer
 from skscan.planning.job import N_NEIGHBORS, Job
-from skscan.planning.laws import Line
 from skscan.planning.mining import (
     APPROXIMATE_ROWS,
     EXACT_ROWS,

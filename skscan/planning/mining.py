@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from skscan._laws import Power
 from skscan.neighbors import NeighborMiner
 from skscan.neighbors.approximate import FORETELLING_ROWS, FaissSearch
-from skscan.planning.laws import Power
 
 __all__ = ["ApproximateMining", "ExactMining", "try_approximate_mining", "try_exact_mining"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from skscan._files import NO_ROOM
 from skscan.exceptions import SkscanWarning
 from skscan.feature_store.identities import IDENTITY_BYTES, image_identities
 from skscan.images import ImageCollection
@@ -28,7 +28,6 @@ _SECONDS_TO_WAIT = 30.0  # for another process that is writing
 _TABLE = """CREATE TABLE IF NOT EXISTS thumbnails
     (number INTEGER PRIMARY KEY, key BLOB UNIQUE NOT NULL, image BLOB NOT NULL)"""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 # bumped when thumbnails come to look different
 _VERSION = b"1"
 
@@ -204,7 +203,7 @@ class ThumbnailStore:
         self._failed = True
         if _code(error) in _DAMAGED:
             advice = "Remove the file"
-        elif _code(error) == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in _NO_ROOM:
+        elif _code(error) == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) in NO_ROOM:
             advice = "Make room there"
         else:
             advice = "See that the file can be read and written to, or remove it"

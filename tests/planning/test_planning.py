@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from skscan import ClusterTrainer, NeighborMiner
+from skscan._laws import Line, Power
 from skscan.cli import app
 from skscan.planning import Machine, machine, measure_machine, mining, plan_fit
 from skscan.planning.job import Job
-from skscan.planning.laws import Line, Power
 from skscan.planning.mining import ApproximateMining, ExactMining
 from skscan.training.batched_heads import Adam
 

@@ -1,4 +1,4 @@
-"""How seconds grow with a count."""
+"""How a value grows with a count."""
 
 from __future__ import annotations
 
