@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import conv2d, relu
 
 __all__ = ["DEPTHS", "STEMS", "SmallResNet"]
 
@@ -108,6 +108,20 @@ def _stage(n_in: int, n_out: int, n_blocks: int, stride: int) -> nn.Sequential:
     return nn.Sequential(_BasicBlock(n_in, n_out, stride), *others)
 
 
+class _Pointwise(nn.Conv2d):
+    """A 1x1 convolution; with a stride and few channels, one of the places that are seen.
+
+    For fewer than 8 channels, channels last and AVX2, oneDNN writes the gradient of a strided one
+    beyond its memory: https://github.com/uxlfoundation/oneDNN/issues/6035
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if self.in_channels >= 8:
+            return super().forward(maps)
+        rows, columns = self.stride
+        return conv2d(maps[:, :, ::rows, ::columns], self.weight)
+
+
 class _BasicBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where shapes change."""
 
@@ -119,7 +133,7 @@ class _BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(n_out)
         self.shortcut = nn.Sequential()
         if stride != 1 or n_in != n_out:
-            self.shortcut.append(nn.Conv2d(n_in, n_out, 1, stride, bias=False))
+            self.shortcut.append(_Pointwise(n_in, n_out, 1, stride, bias=False))
             self.shortcut.append(nn.BatchNorm2d(n_out))
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -97,3 +97,20 @@ def test_initial_weights():
 def test_wrong_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
         SmallResNet(**parameters)
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+def test_gradients_of_narrow_networks_with_channels_last(width):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(16, 3, 16, 16, generator=generator)
+    torch.manual_seed(0)
+    network = SmallResNet("cifar", 10, width).double()
+    network(images.double()).square().sum().backward()
+    expected = [weight.grad.float() for weight in network.parameters()]
+
+    network = network.float().to(memory_format=torch.channels_last)
+    for _ in range(5):
+        network.zero_grad()
+        network(images.to(memory_format=torch.channels_last)).square().sum().backward()
+    for weight, gradient in zip(network.parameters(), expected, strict=True):
+        assert_allclose(weight.grad, gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max()))
