@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skscan.engines.base import Engine, FrozenNetwork
 
-__all__ = ["TorchEngine"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["TorchEngine", "preparation"]
 
 
 class TorchEngine(Engine):
@@ -44,12 +49,7 @@ class TorchEngine(Engine):
         self._module = torch.compile(module) if compiled else module
         self._compiled = compiled
         self._largest = 0
-        first = (network.side - network.image_size) // 2
-        self._center = slice(first, first + network.image_size)
-        self._mean, self._std = (
-            255 * torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-            for values in (network.mean, network.std)
-        )
+        self._prepare = preparation(network.image_size, network.mean, network.std, device)
         if compiled:
             self.n_features = self._run(module, _black(network.side)).shape[1]
         else:
@@ -74,10 +74,43 @@ class TorchEngine(Engine):
             else contextlib.nullcontext()
         )
         with torch.inference_mode(), reduced:
-            # Moved as bytes, a quarter of the floats; the permutation is already channels-last.
-            batch = torch.from_numpy(pixels[:, self._center, self._center]).to(self._device)
-            images = (batch.permute(0, 3, 1, 2).float() - self._mean) / self._std
-            return module(images).float().cpu().numpy()  # type: ignore[operator]
+            return module(self._prepare(pixels)).float().cpu().numpy()  # type: ignore[operator]
+
+
+def preparation(
+    image_size: int, mean: Sequence[float], std: Sequence[float], device: str
+) -> Callable[[np.ndarray], torch.Tensor]:
+    """Return the function from pixels to what a network takes.
+
+    Parameters
+    ----------
+    image_size : int
+        Side of the centre that is cut out.
+    mean, std : sequence of 3 floats
+        Normalisation for pixels in 0..1.
+    device : str
+
+    Returns
+    -------
+    callable
+        From uint8 (b, side, side, 3) to float32 (b, 3, image_size, image_size) on the device,
+        channels last.
+    """
+    import torch
+
+    scaled_mean, scaled_std = (
+        255 * torch.tensor(values, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        for values in (mean, std)
+    )
+
+    def prepare(pixels: np.ndarray) -> torch.Tensor:
+        first = (pixels.shape[1] - image_size) // 2
+        center = slice(first, first + image_size)
+        # Moved as bytes, a quarter of the floats; the permutation is already channels-last.
+        batch = torch.from_numpy(pixels[:, center, center]).to(device)
+        return (batch.permute(0, 3, 1, 2).float() - scaled_mean) / scaled_std
+
+    return prepare
 
 
 def _black(side: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What all feature extractors that learn nothing have in common."""
+"""What all feature extractors have in common, and those that learn nothing."""
 
 from __future__ import annotations
 
@@ -16,65 +16,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skscan.extractors.passes import extract_together, mean_of_views, relevant_parameters
 from skscan.images import SkippedImage, as_collection
 
-__all__ = ["ImageFeatureExtractor"]
+__all__ = ["FeatureExtractor", "ImageFeatureExtractor"]
 
 
-class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Base class of transformers from images to features.
+class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of transformers from images to features, whatever `fit` learns.
 
-    A subclass has the parameters `image_size`, `batch_size`, `errors`, `n_jobs` and `verbose` and
-    says what to compute by `_compute` and `_n_features_out`.
+    A subclass says by `_parts` which extractors see the pixels, and by `_combine` what is made of
+    their features.
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "image_size": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "errors": [StrOptions({"skip", "raise"})],
-        "n_jobs": [None, Integral],
-        "verbose": ["verbose"],
-    }
-
-    image_size: int
-    batch_size: int
-    errors: str
-    n_jobs: int | None
-    verbose: int
-
-    #: Views of an image whose features are averaged; a parameter of extractors that have a network.
-    n_views: int = 1
-
-    @abstractmethod
-    def _compute(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the function from pixels (b, size, size, 3), uint8, to features (b, d)."""
-
-    @property
-    def _decoded_side(self) -> int:
-        """Side of the pixels that are computed with."""
-        return self.image_size
-
-    @property
-    @abstractmethod
-    def _n_features_out(self) -> int:
-        """The number of features."""
-
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Check the parameters and the form of X; there is nothing to learn.
-
-        Parameters
-        ----------
-        X : images
-            In any of the forms that `transform` takes; not read.
-
-        y : object, default=None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-        """
-        self._validate_params()
-        as_collection(X)
-        return self
 
     def transform(self, X: Any) -> np.ndarray:
         """Compute the features of images.
@@ -181,17 +131,88 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         memory: str | os.PathLike | None,
     ) -> tuple[np.ndarray, list[SkippedImage]]:
         self._validate_params()
-        images = as_collection(X)
+        parts, images = self._parts(), as_collection(X)
         return extract_together(
-            self._parts(), images, lambda views: summary(self._combine(views)), memory=memory
+            parts, images, lambda views: summary(self._combine(views)), memory=memory
         )
 
+    @abstractmethod
     def _parts(self) -> list[ImageFeatureExtractor]:
         """Return the extractors that see pixels; see `skscan.extractors.passes`."""
+
+    @abstractmethod
+    def _combine(self, views: list[np.ndarray]) -> np.ndarray:
+        """Make the features of this extractor of those of its parts, view by view."""
+
+    @property
+    @abstractmethod
+    def _n_features_out(self) -> int:
+        """The number of features."""
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+
+class ImageFeatureExtractor(FeatureExtractor):
+    """Base class of extractors that see pixels themselves, and learn nothing.
+
+    A subclass has the parameters `image_size`, `batch_size`, `errors`, `n_jobs` and `verbose` and
+    says what to compute by `_compute` and `_n_features_out`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "image_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "errors": [StrOptions({"skip", "raise"})],
+        "n_jobs": [None, Integral],
+        "verbose": ["verbose"],
+    }
+
+    image_size: int
+    batch_size: int
+    errors: str
+    n_jobs: int | None
+    verbose: int
+
+    #: Views of an image whose features are averaged; a parameter of extractors that have a network.
+    n_views: int = 1
+
+    @abstractmethod
+    def _compute(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the function from pixels (b, size, size, 3), uint8, to features (b, d)."""
+
+    @property
+    def _decoded_side(self) -> int:
+        """Side of the pixels that are computed with."""
+        return self.image_size
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Check the parameters and the form of X; there is nothing to learn.
+
+        Parameters
+        ----------
+        X : images
+            In any of the forms that `transform` takes; not read.
+
+        y : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+        """
+        self._validate_params()
+        as_collection(X)
+        return self
+
+    def _parts(self) -> list[ImageFeatureExtractor]:
         return [self]
 
     def _combine(self, views: list[np.ndarray]) -> np.ndarray:
-        """Make the features of this extractor of those of its parts, view by view."""
         return views[0]
 
     def _what_decides_features(self) -> dict[str, Any]:
@@ -202,7 +223,4 @@ class ImageFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        tags.input_tags.string = True
         return tags

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,13 +13,12 @@ from skscan._progress import announce
 from skscan.engines.record import forget_engine
 from skscan.exceptions import ImageReadError
 from skscan.extractors._running import ENGINE_CONSTRAINTS
-from skscan.extractors.base import ImageFeatureExtractor
+from skscan.extractors.base import FeatureExtractor, ImageFeatureExtractor
 from skscan.extractors.evidence import grouping_score, moved_views
-from skscan.extractors.passes import extract_together, mean_of_views
 from skscan.extractors.pixels import PixelFeatureExtractor
 from skscan.extractors.timm import TimmFeatureExtractor
 from skscan.extractors.views import MAX_VIEWS
-from skscan.images import ImageCollection, SkippedImage, as_collection, printable
+from skscan.images import ImageCollection, as_collection, printable
 from skscan.images.transforms import to_square
 
 if TYPE_CHECKING:
@@ -49,7 +44,7 @@ _GREY_SHARE_OF_PIXELS = 0.99
 _GREY_TOLERANCE = 8
 
 
-class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DefaultFeatureExtractor(FeatureExtractor):
     """Turn images into the features that suit them: a network's, pixels, or both side by side.
 
     Colour images go to the embedded network (`TimmFeatureExtractor`). Grey ones may be anything
@@ -186,90 +181,9 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         announce(f"features: {self.choice_} ({self.reason_})", self.verbose)
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
-        """Compute the features of images, in the representation chosen by `fit`.
-
-        Parameters
-        ----------
-        X : images
-            A uint8 or float (0..1) array (n, h, w) or (n, h, w, 1 or 3); a list, array or Series of
-            paths; a list of PIL images or arrays of any sizes; a folder or a zip (str or Path); a
-            torch `Dataset` or a list of (image, label), of which the label is ignored.
-
-        Returns
-        -------
-        features : ndarray of shape (n_images, n_features), dtype float32
-            The rows of images that could not be read are NaN.
-
-        Raises
-        ------
-        ImageReadError
-            If an image cannot be read and ``errors="raise"``, or none can.
-
-        Warns
-        -----
-        SkippedImagesWarning
-            If images could not be read.
-        """
-        return self.extract(X)[0]
-
-    def extract(
-        self, X: Any, *, memory: str | os.PathLike | None = None
-    ) -> tuple[np.ndarray, list[SkippedImage]]:
-        """Compute the features of images and tell which images could not be read.
-
-        Parameters
-        ----------
-        X : images
-            See `transform`.
-        memory : path or None, default=None
-            A folder in which features are kept; see `TimmFeatureExtractor.extract`.
-
-        Returns
-        -------
-        features : ndarray of shape (n_images, n_features), dtype float32
-            See `transform`.
-        skipped : list of SkippedImage
-            The images that could not be read, by row, with the reason.
-        """
-        return self._extract(X, mean_of_views, memory)
-
-    def extract_views(
-        self, X: Any, *, memory: str | os.PathLike | None = None
-    ) -> tuple[np.ndarray, list[SkippedImage]]:
-        """Compute the features of each view of images, which `extract` averages.
-
-        Parameters
-        ----------
-        X : images
-            See `transform`.
-        memory : path or None, default=None
-            See `extract`.
-
-        Returns
-        -------
-        features : ndarray of shape (n_images, n_views, n_features), dtype float32
-            The first view is the image itself; there is no other where pixels were chosen.
-        skipped : list of SkippedImage
-            The images that could not be read, by row, with the reason.
-        """
-        return self._extract(X, lambda views: views, memory)
-
-    def _extract(
-        self,
-        X: Any,
-        summary: Callable[[np.ndarray], np.ndarray],
-        memory: str | os.PathLike | None,
-    ) -> tuple[np.ndarray, list[SkippedImage]]:
-        parts, images = self._parts(), as_collection(X)
-        return extract_together(
-            parts, images, lambda views: summary(self._combine(views)), memory=memory
-        )
-
     def _parts(self) -> list[ImageFeatureExtractor]:
         """Return the extractors of what was chosen; see `skscan.extractors.passes`."""
         check_is_fitted(self)
-        self._validate_params()
         parts = self._extractors(self.verbose, self.n_views)
         return list(parts.values()) if self.choice_ == "both" else [parts[self.choice_]]
 
@@ -281,13 +195,6 @@ class DefaultFeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return _side_by_side(
             backbone, np.repeat(pixels, backbone.shape[1], axis=1), self.block_weights_
         )
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.input_tags.three_d_array = True
-        tags.input_tags.string = True
-        return tags
 
     @property
     def network_(self) -> TrainedNetwork:

@@ -217,19 +217,16 @@ def features_function(
     """
     import torch
 
-    scaled_mean = 255 * torch.tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
-    scaled_std = 255 * torch.tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+    from skscan.engines.torch_engine import preparation
+
+    prepare = preparation(image_size, mean, std, device)
 
     def compute(pixels: np.ndarray) -> np.ndarray:
-        first = (pixels.shape[1] - image_size) // 2
-        center = slice(first, first + image_size)
         was_training = module.training
         module.eval()
         try:
             with torch.inference_mode():
-                batch = torch.from_numpy(pixels[:, center, center]).to(device)
-                batch = (batch.permute(0, 3, 1, 2).float() - scaled_mean) / scaled_std
-                return module(batch).float().cpu().numpy()
+                return module(prepare(pixels)).float().cpu().numpy()
         finally:
             module.train(was_training)
 
