@@ -121,13 +121,14 @@ def call_cached(
             raise
         return results[0]
 
-    options = {"mmap_mode": mmap_mode} if mmap_mode else {}
+    if mmap_mode:
+        memory = _mapping(memory, mmap_mode)
     with _translated_messages(memory) as (failures, damaged, hear):
         cached = None
         try:
-            cached = memory.cache(remembering, ignore=list(ignore), **options)
+            cached = memory.cache(remembering, ignore=list(ignore))
             hear(cached)
-            return cached(*arguments)
+            results[:] = [cached(*arguments)]  # mapped from the disk, or as it was computed
         except Exception as error:
             # joblib carries on where a result cannot be written, but neither where the note of a
             # function cannot or is no text, nor where a result was to be mapped that is not there.
@@ -138,7 +139,24 @@ def call_cached(
                 cached.clear(warn=False)
             else:
                 failures.append(getattr(error, "strerror", None) or str(error))
-    return results[0] if results else function(*arguments)
+    # nothing stays in the list: `cached` and what listens to it hold each other, and the list
+    return results.pop() if results else function(*arguments)
+
+
+def _mapping(memory: Any, mmap_mode: str) -> Any:
+    """Return the same memory, whose results are mapped where they are not compressed.
+
+    The parameter of `Memory.cache` does not reach what loads a result: it is read as a whole.
+    """
+    if not isinstance(memory, Memory) or memory.compress:
+        return memory
+    return Memory(
+        memory.location,
+        backend=memory.backend,
+        mmap_mode=mmap_mode,
+        verbose=memory._verbose,
+        backend_options=memory.backend_options,
+    )
 
 
 @contextmanager

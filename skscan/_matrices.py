@@ -12,8 +12,8 @@ from skscan._caching import call_cached
 
 __all__ = ["cached_fit_transform", "cached_graph", "check_features"]
 
-# Larger features are mapped from the cache.
-_MAX_BYTES_IN_MEMORY = 2**29
+MAX_BYTES_READ = 2**29
+"""What is kept of larger features is mapped from the cache instead of read."""
 
 
 def cached_fit_transform(memory: Memory, transformer: Any, X: np.ndarray) -> tuple[Any, Any]:
@@ -30,7 +30,7 @@ def cached_graph(memory: Memory, miner: Any, X: np.ndarray) -> Any:
 
 
 def _mapping(memory: Memory, X: np.ndarray) -> str | None:
-    mapped = isinstance(memory, Memory) and X.nbytes > _MAX_BYTES_IN_MEMORY
+    mapped = isinstance(memory, Memory) and X.nbytes > MAX_BYTES_READ
     return "r" if mapped else None
 
 

@@ -28,7 +28,7 @@ _MAX_BYTES_AT_ONCE = 2**28
 _LARGEST_COVARIANCE_IN_BLOCKS = 8192
 
 # Larger results go to a temporary file that is mapped into memory.
-_MAX_BYTES_IN_MEMORY = 2**30
+MAX_BYTES_IN_MEMORY = 2**30
 
 
 class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -142,7 +142,7 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float32, np.float64], reset=False)
         shape = (len(X), self.n_components_)
-        Z = allocate_array(shape, np.float32, "scaled features", _MAX_BYTES_IN_MEMORY)
+        Z = allocate_array(shape, np.float32, "scaled features", MAX_BYTES_IN_MEMORY)
         for start in range(0, len(X), _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
             Z[rows] = ((self._normalize(X[rows]) - self.mean_) @ self.components_.T) * self.scale_

@@ -1,7 +1,9 @@
 """A cache that is damaged, full or no folder."""
 
+import gc
 import os
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -70,6 +72,48 @@ def test_what_was_computed_is_not_lost_with_a_full_disk(tmp_path, mmap_mode, ful
     assert len(told) == 1
     assert calls == [4]
     np.testing.assert_array_equal(found, [0, 1, 4, 9])
+
+
+def test_large_results_are_mapped_and_what_was_computed_is_let_go_of(tmp_path):
+    computed = []
+
+    def count(n):
+        result = np.arange(n)
+        computed.append(weakref.ref(result))
+        return result
+
+    gc.disable()
+    try:
+        for _ in range(2):  # as it is computed, and from the cache
+            memory = Memory(str(tmp_path), verbose=0)
+            found = call_cached(memory, count, (9,), mmap_mode="r")
+            assert isinstance(found, np.memmap)
+            np.testing.assert_array_equal(found, np.arange(9))
+        assert [result() is None for result in computed] == [True]
+    finally:
+        gc.enable()
+
+
+def test_compressed_results_are_read(tmp_path):
+    with warnings.catch_warnings(action="error"):
+        for _ in range(2):
+            memory = Memory(str(tmp_path), compress=True, verbose=0)
+            found = call_cached(memory, squares, (6,), mmap_mode="r")
+            np.testing.assert_array_equal(found, np.arange(6) ** 2)
+    assert calls == [6]
+
+
+def test_a_fit_takes_large_features_as_they_are_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr("skscan._matrices.MAX_BYTES_READ", 0)
+    X = load_digits().data[:600].astype(np.float32)
+    plain = SCANClusterer(10, random_state=0).fit(X)
+    for _ in range(2):
+        mapped = SCANClusterer(10, memory=str(tmp_path), random_state=0)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*not writable.*")
+            mapped.fit(X)
+        assert not mapped.neighbors_.data.flags.writeable
+        np.testing.assert_array_equal(mapped.labels_, plain.labels_)
 
 
 def test_a_note_of_a_function_that_is_no_text_is_made_anew(tmp_path):

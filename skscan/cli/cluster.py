@@ -313,11 +313,15 @@ def cluster_rows(
     """
     import numpy as np
 
+    from skscan._blocks import row_blocks
+
     confidence = np.take_along_axis(probabilities, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
     if probabilities.shape[1] > 1:
-        others = np.array(probabilities)
-        np.put_along_axis(others, np.maximum(labels, 0)[:, None], -np.inf, axis=1)
-        second = others.argmax(axis=1).tolist()
+        second: list[Any] = []
+        for rows in row_blocks(*probabilities.shape):
+            others = np.array(probabilities[rows])
+            np.put_along_axis(others, np.maximum(labels[rows], 0)[:, None], -np.inf, axis=1)
+            second += others.argmax(axis=1).tolist()
     else:
         second = [""] * len(paths)
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["SelfLabelResult", "SelfLabelTrainer"]
+__all__ = ["SelfLabelResult", "SelfLabelTrainer", "self_label_schedule"]
 
 AUTO_STEPS = 100
 AUTO_BATCH_SIZE = 512
@@ -248,11 +249,13 @@ class SelfLabelTrainer(BaseEstimator):
         from skscan.training.trainable_heads import trainable
 
         generator = torch.Generator().manual_seed(int(random_state.randint(2**31 - 1)))
-        inputs = torch.as_tensor(features, device=device)
+        with warnings.catch_warnings():  # features that are mapped from a cache are only read
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            inputs = torch.as_tensor(features, device=device)
         table = torch.as_tensor(neighbor_table(neighbors).astype(np.int64), device=device)
         spread = float(inputs.square().mean().sqrt())
         batched = trainable(heads, device)
-        n_batches, n_epochs = self._schedule(len(features), heads.n_clusters)
+        n_batches, n_epochs = self_label_schedule(self, len(features), heads.n_clusters)
         learning_rate = self.learning_rate
         if isinstance(learning_rate, str):
             learning_rate = AUTO_LEARNING_RATE
@@ -289,17 +292,6 @@ class SelfLabelTrainer(BaseEstimator):
             )
         return batched.to_numpy(), history
 
-    def _schedule(self, n_samples: int, n_clusters: int) -> tuple[int, int]:
-        """Batches in a pass, and passes."""
-        if isinstance(self.batch_size, str):
-            batch_size = max(AUTO_BATCH_SIZE, SAMPLES_PER_CLUSTER * n_clusters)
-        else:
-            batch_size = self.batch_size
-        n_batches = max(n_samples // batch_size, 1)
-        if isinstance(self.n_epochs, str):
-            return n_batches, max(1, round(AUTO_STEPS / n_batches))
-        return n_batches, self.n_epochs
-
     def _perturb(
         self,
         features: Tensor,
@@ -319,6 +311,19 @@ class SelfLabelTrainer(BaseEstimator):
         noise = torch.randn(mixed.shape, generator=generator).to(device)
         kept = torch.rand(mixed.shape, generator=generator).to(device) >= self.noise
         return (mixed + self.noise * spread * noise) * kept / (1 - self.noise)
+
+
+def self_label_schedule(
+    trainer: SelfLabelTrainer, n_samples: int, n_clusters: int
+) -> tuple[int, int]:
+    """Return the batches of a pass, and the passes, in which a head is trained."""
+    batch_size, n_epochs = trainer.batch_size, trainer.n_epochs
+    if isinstance(batch_size, str):
+        batch_size = max(AUTO_BATCH_SIZE, SAMPLES_PER_CLUSTER * n_clusters)
+    n_batches = max(n_samples // batch_size, 1)
+    if isinstance(n_epochs, str):
+        n_epochs = max(1, round(AUTO_STEPS / n_batches))
+    return n_batches, n_epochs
 
 
 def _compare(
