@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["MAX_ENTRIES", "edges_in_blocks", "row_blocks"]
+__all__ = ["MAX_EDGES", "MAX_ENTRIES", "edges_in_blocks", "row_blocks"]
 
 MAX_ENTRIES = 2**24
 """Values that are held at once: 64 MiB of float32. Small sets are one block."""
 
 MAX_EDGES = 2**22
+"""Edges that are held at once, with their ends."""
 
 
 def row_blocks(n_rows: int, n_columns: int, max_entries: int | None = None) -> Iterator[slice]:

@@ -284,8 +284,8 @@ class TestFaiss:
 
 @pytest.mark.parametrize(("walk", "backend"), [(64, "faiss"), (128, "exact")])
 def test_all_pairs_are_compared_where_walks_would_take_longer(monkeypatch, walk, backend):
-    monkeypatch.setattr(miner_module, "EXACT_LIMIT", 100)
-    monkeypatch.setattr(miner_module, "PAIRS_OF_A_STEP", 2)
+    monkeypatch.setattr("skscan.neighbors.choice.EXACT_LIMIT", 100)
+    monkeypatch.setattr("skscan.neighbors.choice.PAIRS_OF_A_STEP", 2)
     monkeypatch.setattr(miner_module, "_faiss_is_installed", lambda: True)
     monkeypatch.setitem(miner_module._BACKENDS, "faiss", ExactSearch)
     monkeypatch.setattr(miner_module, "foretold_walk", lambda X, n_jobs: walk)

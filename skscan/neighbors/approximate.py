@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,19 @@ from skscan._laws import Power
 from skscan.neighbors.exact import ExactSearch
 from skscan.neighbors.results import allocate_results
 
-__all__ = ["FaissSearch"]
+__all__ = [
+    "FaissSearch",
+    "foretold_walk",
+    "law_of_walks",
+    "parts_to_foretell_from",
+    "walk_that_finds",
+]
 
 MIN_RECALL = 0.95
 """The walk along the graph is made longer until so many of the true neighbors are found."""
+
+LINKS = 32
+"""Of each row in the graph, and twice as many in its lowest layer."""
 
 RECALL_NEIGHBORS = 20
 RECALL_SAMPLE = 500
@@ -52,28 +62,25 @@ class FaissSearch:
     def __init__(self, X: np.ndarray, n_jobs: int | None) -> None:
         faiss = _import_faiss()
         self._data: np.ndarray | None = np.ascontiguousarray(X, dtype=np.float32)
-        self._index = faiss.IndexHNSWFlat(X.shape[1], 32)
+        # before there is an index: the exact search holds a copy of the rows
+        sample, reach = _nearest_of_some(self._data, n_jobs)
+        self._index = faiss.IndexHNSWFlat(X.shape[1], LINKS)
         n_threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)
         try:
             self._index.add(self._data)
         finally:
             faiss.omp_set_num_threads(n_threads)
+        self._tune(sample, reach)
 
-        self._tune(self._data, n_jobs)
-
-    def _tune(self, data: np.ndarray, n_jobs: int | None) -> None:
+    def _tune(self, sample: np.ndarray, reach: np.ndarray) -> None:
         """Choose the length of the walk."""
-        n_samples = len(data)
-        size = min(n_samples, RECALL_SAMPLE)
-        rows = np.random.RandomState(0).choice(n_samples, size, replace=False)
-        sample, k = data[rows], min(RECALL_NEIGHBORS + 1, n_samples)
-        farthest = ExactSearch(data, n_jobs).query(sample, k)[0][:, -1:]
+        k = min(RECALL_NEIGHBORS + 1, self._index.ntotal)
         recalls: list[float] = []
         for length in EF_SEARCH:
             self._index.hnsw.efSearch = length
             # by distance, so that rows at the same distance count as found either way
-            found = self.query(sample, k)[0] <= farthest * (1 + 1e-5) + 1e-12
+            found = self.query(sample, k)[0] <= reach * (1 + 1e-5) + 1e-12
             recalls.append(float(found.mean()))
             if recalls[-1] >= MIN_RECALL:
                 break
@@ -111,20 +118,50 @@ class FaissSearch:
         return distances, indices
 
 
+def _nearest_of_some(data: np.ndarray, n_jobs: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return some of the rows, and the distance of each to the last of its true neighbors."""
+    n_samples = len(data)
+    size, k = min(n_samples, RECALL_SAMPLE), min(RECALL_NEIGHBORS + 1, n_samples)
+    sample = data[np.random.RandomState(0).choice(n_samples, size, replace=False)]
+    return sample, ExactSearch(data, n_jobs).query(sample, k)[0][:, -1:]
+
+
+def walk_that_finds(least_walk: float) -> int:
+    """Return the first of the lengths that are tried that is no shorter, or the longest of them."""
+    return next((length for length in EF_SEARCH if length >= least_walk), EF_SEARCH[-1])
+
+
+def parts_to_foretell_from(X: np.ndarray) -> list[np.ndarray]:
+    """Return random parts of the rows, the smaller first, whose walks tell how walks grow.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        40,000 rows at least.
+    """
+    rows = np.random.RandomState(0).choice(len(X), FORETELLING_ROWS[-1], replace=False)
+    largest = X[rows]
+    return [largest[:size] for size in FORETELLING_ROWS]
+
+
+def law_of_walks(least_walks: Sequence[float]) -> Power:
+    """Return how long walks must be by the number of rows, from those on the parts."""
+    few, many = zip(FORETELLING_ROWS, least_walks, strict=True)
+    return Power.through(few, many)
+
+
 def foretold_walk(X: np.ndarray, n_jobs: int | None) -> float:
     """Return how long walks will have to be, from those on random parts of the rows.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
-        More rows than 40,000.
+        40,000 rows at least.
     n_jobs : int or None
         See `FaissSearch`.
     """
-    few, many = FORETELLING_ROWS
-    rows = np.random.RandomState(0).choice(len(X), many, replace=False)
-    short, long = (FaissSearch(X[rows[:size]], n_jobs).least_walk for size in (few, many))
-    return Power.through((few, short), (many, long))(len(X))
+    walks = [FaissSearch(part, n_jobs).least_walk for part in parts_to_foretell_from(X)]
+    return law_of_walks(walks)(len(X))
 
 
 def _import_faiss() -> Any:

@@ -19,24 +19,15 @@ from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skscan._blocks import row_blocks
+from skscan._blocks import MAX_EDGES, row_blocks
 from skscan._files import allocate_array
 from skscan.exceptions import SkscanWarning
 from skscan.metrics import neighbor_purity
-from skscan.neighbors.approximate import EF_SEARCH, MIN_RECALL, FaissSearch, foretold_walk
+from skscan.neighbors.approximate import MIN_RECALL, FaissSearch, foretold_walk
+from skscan.neighbors.choice import GPU_FROM, backend_on_processor
 from skscan.neighbors.exact import ExactSearch
 from skscan.neighbors.on_device import TorchSearch, gpu_has_room
 from skscan.neighbors.results import MAX_BYTES_IN_MEMORY
-
-#: Up to this many samples ``backend="auto"`` searches exactly.
-EXACT_LIMIT = 500_000
-
-#: With fewer samples a GPU has nothing to gain.
-GPU_FROM = 50_000
-
-#: A step of an approximate walk takes as long as so many pairs of rows in the exact search
-#: (benchmarks/neighbors.py): where walks must be long, all pairs are compared sooner.
-PAIRS_OF_A_STEP = 2000
 
 
 class SearchBackend(Protocol):
@@ -217,7 +208,7 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         indices = allocate_array(
             found.shape, index_type(n_samples * k), "neighbors", MAX_BYTES_IN_MEMORY
         )
-        for rows in row_blocks(n_samples, k):
+        for rows in row_blocks(n_samples, k, MAX_EDGES):
             own = np.arange(rows.start, rows.stop)
             others = without_self(distances[rows], found[rows], own)
             distances[rows], indices[rows] = self_first(*others, own)
@@ -305,11 +296,11 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return self.backend
         if self.n_samples_fit_ > GPU_FROM and gpu_has_room(self._fit_X):
             return "torch"
-        if self.n_samples_fit_ <= EXACT_LIMIT or not _faiss_is_installed():
-            return "exact"
-        walk = min(foretold_walk(self._fit_X, self.n_jobs), EF_SEARCH[-1])
-        pairs = PAIRS_OF_A_STEP * walk
-        return "faiss" if pairs < self.n_samples_fit_ else "exact"
+        walk = self._foretold_walk if _faiss_is_installed() else None
+        return backend_on_processor(self.n_samples_fit_, walk)
+
+    def _foretold_walk(self, n_samples: int) -> float:
+        return foretold_walk(self._fit_X[:n_samples], self.n_jobs)
 
     @staticmethod
     def _clip(n_neighbors: int, most: int) -> int:
