@@ -13,7 +13,7 @@ import typer
 from skscan.cli import options
 from skscan.cli.errors import WrongUse
 from skscan.cli.features import describe_extractor
-from skscan.cli.planning import show_plan
+from skscan.cli.planning import features_of_trial, show_plan
 from skscan.cli.predict import load_model
 from skscan.cli.reporting import reports_errors
 from skscan.cli.results import SUMMARY
@@ -25,7 +25,8 @@ EXAMPLES = """Examples:
   skscan info
   skscan info photos-clusters
   skscan info --plan 1000000 -k 1000
-  skscan info --plan 100000000 -k 1000 --features --n-features 768
+  skscan info --plan 100000000 -k 1000 --n-features 768
+  skscan info --plan 1000000 -k 1000 --features features.npy
   skscan info --json
 """
 
@@ -59,29 +60,46 @@ def info(
         ),
     ] = 10,
     n_features: Annotated[
-        int,
-        typer.Option(parser=options.whole_number(1), help="Features of each sample, planned."),
-    ] = 1280,
+        int | None,
+        typer.Option(
+            "--n-features",
+            metavar="N",
+            parser=options.whole_number(1),
+            help="Plan from a matrix of so many features on, without extraction and report.",
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            metavar="FILE",
+            parser=options.place,
+            help="The same from this .npy file, or one of features like those planned: how long "
+            "neighbors take to find depends on them.",
+        ),
+    ] = None,
     n_heads: Annotated[
         int, typer.Option(parser=options.whole_number(1), help="Number of heads, planned.")
     ] = 24,
-    features: Annotated[
-        bool,
-        typer.Option("--features", help="Plan from a matrix of features on, without extraction."),
-    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Show versions, device, backbone and memory of training; with OUT, what is in that folder.
 
-    With --plan, time, memory and disk of a fit are foretold for this machine, stage by stage;
-    self-labelling and the report are left out.
+    With --plan, time, memory and disk of `skscan cluster`, or of a fit on features, are foretold
+    for this machine, stage by stage.
     """
+    if plan is None and (n_features is not None or features is not None):
+        given = "--features" if n_features is None else "--n-features"
+        raise WrongUse(f"{given} goes with --plan N: it says what is planned.")
+    if n_features is not None and features is not None:
+        raise WrongUse("--features FILE says how many features there are: leave out --n-features.")
     if plan is not None:
         if out is not None:
             raise WrongUse("--plan takes no OUT: it foretells a fit that is not there yet.")
         if plan < n_clusters:
             raise WrongUse(f"-k got {n_clusters}, takes at most the {plan} samples.")
-        show_plan(plan, n_features, n_clusters, n_heads, images=not features, as_json=as_json)
+        rows = None if features is None else features_of_trial(features, plan)
+        show_plan(plan, n_clusters, n_heads, n_features, rows, as_json=as_json)
         return
     found = _environment() if out is None else _results(out)
     if as_json:

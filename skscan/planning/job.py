@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from skscan.training.clustering import ClusterTrainer
 from skscan.training.head_clustering import HeadSchedule, head_schedule, prior_names
+from skscan.training.self_labeling import SelfLabelTrainer, self_label_schedule
 from skscan.training.starts import KMEANS_SAMPLE, KMEANS_SAMPLES_PER_CLUSTER, MANY_CLUSTERS
 
 __all__ = ["Job"]
@@ -16,7 +17,7 @@ N_NEIGHBORS = 20
 
 @dataclass(frozen=True)
 class Job:
-    """A fit of linear heads on frozen features, with the default parts but self-labelling.
+    """A fit of linear heads on frozen features, with the default parts.
 
     Parameters
     ----------
@@ -65,6 +66,11 @@ class Job:
     def n_groups(self) -> int:
         """Groups of heads that are trained one after the other."""
         return -(-self.n_heads // self.heads_together)
+
+    @property
+    def self_label_schedule(self) -> tuple[int, int]:
+        """Batches of a pass of self-labelling, and passes."""
+        return self_label_schedule(SelfLabelTrainer(), self.n_samples, self.n_clusters)
 
     @property
     def label_steps(self) -> int:

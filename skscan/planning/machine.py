@@ -11,37 +11,30 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skscan._blocks import row_blocks
 from skscan._laws import Line
 from skscan._threads import limit_threads, suitable_n_jobs
-from skscan.calibration import ambiguous_rows, calibrated
-from skscan.duplicates import near_duplicates
-from skscan.graph import neighbor_table, symmetric_affinity
-from skscan.neighbors import EXACT_LIMIT, NeighborMiner
-from skscan.outliers import OutlierScorer
+from skscan.neighbors import EXACT_LIMIT
+from skscan.neighbors.approximate import FORETELLING_ROWS
 from skscan.planning.job import N_NEIGHBORS, Job
 from skscan.planning.mining import (
-    APPROXIMATE_ROWS,
     EXACT_ROWS,
     ApproximateMining,
     ExactMining,
     try_approximate_mining,
     try_exact_mining,
 )
+from skscan.planning.trial import SelfLabelling, Trial, mixture, seconds_of
 from skscan.scaling import FeatureScaler
-from skscan.selection import criteria_of_heads, scan_terms_of_heads
-from skscan.training.batched_heads import BatchedHeads, center_heads
-from skscan.training.starts import StartMaker, auto_starts
 
-__all__ = ["Machine", "measure_machine"]
+if TYPE_CHECKING:
+    from skscan.planning.reporting import Reporting
 
-SIZES = (4096, 12_288)
-"""Rows that stages are tried on: the difference tells what a row costs, the rest what a call does.
-"""
+__all__ = ["Machine", "measure_machine", "rows_of_trial"]
 
 CONTAINER_LIMITS = (
     "/sys/fs/cgroup/memory.max",
@@ -49,8 +42,6 @@ CONTAINER_LIMITS = (
 )
 DISK_BYTES = 2**27
 N_IMAGES = 64
-MANY_STEPS, FEW_STEPS = 30, 3
-MANY_ENTRIES = 2**22
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ class Machine:
 
     Parameters
     ----------
-    scaling, results : Line
+    scaling : Line
         Of a number of rows.
     exact_mining : ExactMining
     approximate_mining : ApproximateMining or None
@@ -70,9 +61,15 @@ class Machine:
         Of a group of heads.
     selection, loss : Line
         Of one head, of a number of rows: of all criteria but the loss, and of the loss.
+    self_labelling : SelfLabelling
+    evidence, agreement : Line
+        What is kept of the samples, of a number of rows, and of it the agreement of heads, of the
+        rows that it is estimated on.
     image : float
         Of an image through decoding and network, of JPEG files of 320 x 240 pixels: larger ones
         take longer to decode. NaN if it was not asked for.
+    reporting : Reporting or None
+        None if it was not asked for.
     disk_byte : float
         Written to the folder for temporary files.
     memory_bytes, disk_bytes : int
@@ -87,8 +84,11 @@ class Machine:
     head_step: float
     selection: Line
     loss: Line
-    results: Line
+    self_labelling: SelfLabelling
+    evidence: Line
+    agreement: Line
     image: float
+    reporting: Reporting | None
     disk_byte: float
     memory_bytes: int
     disk_bytes: int
@@ -108,30 +108,36 @@ def measure_machine(
     job : Job
         What is planned: its numbers of features, clusters and heads are those of the trials.
     images : bool, default=False
-        Whether to measure the extraction with the embedded backbone too, on generated JPEG files.
+        Whether to measure the extraction with the embedded backbone and the report too, on
+        generated JPEG files.
     features : ndarray of shape (n_rows, n_features), default=None
-        Features like those of the job, 40,000 rows at least, for the trial of mining: how long an
-        approximate search takes depends on them. None generates some with clear groups, as those
-        of trained networks have.
+        Features like those of the job for the trial of mining: how long an approximate search
+        takes depends on them. Random rows are taken: 24,576 for up to 500,000 samples, else
+        40,000; those with NaN or infinity are left out. None generates some with clear groups, as
+        those of trained networks have.
     clock : callable, default=time.perf_counter
         Gives seconds; ``time.process_time`` adds up those of all processors, whatever else runs.
 
     Returns
     -------
     machine : Machine
+
+    Raises
+    ------
+    ValueError
+        If `features` has too few rows of finite numbers.
     """
-    generated = _mixture(max(SIZES), job.n_features)
-    scaler = FeatureScaler()
-    scaling = _line(lambda n: scaler.fit_transform(generated[:n]), clock)
-    trial = _Trial(scaler.fit_transform(generated), job, clock)
+    trial = Trial(job, clock)
     like_the_job = np.broadcast_to(np.float32(0), (job.n_samples, job.n_components))
     with limit_threads(suitable_n_jobs(None, like_the_job)):
         label_step, head_step = trial.steps()
         starts = trial.starts()
         selection, loss = trial.selection()
+        self_labelling = trial.self_labelling()
     exact_mining, approximate_mining = _mining(job, features, clock)
+    evidence, agreement = trial.evidence()
     return Machine(
-        scaling=scaling,
+        scaling=trial.scaling(),
         exact_mining=exact_mining,
         approximate_mining=approximate_mining,
         starts=starts,
@@ -139,128 +145,55 @@ def measure_machine(
         head_step=head_step,
         selection=selection,
         loss=loss,
-        results=trial.results(),
+        self_labelling=self_labelling,
+        evidence=evidence,
+        agreement=agreement,
         image=_image_seconds(clock) if images else float("nan"),
+        reporting=_reporting(trial, clock) if images else None,
         disk_byte=_disk_seconds() / DISK_BYTES,
         memory_bytes=_memory_bytes(),
         disk_bytes=shutil.disk_usage(tempfile.gettempdir()).free,
     )
 
 
-class _Trial:
-    """Stages after the scaling, on rows of scaled features."""
-
-    def __init__(self, scaled: NDArray[np.float32], job: Job, clock: Callable[[], float]) -> None:
-        self.scaled, self.job, self.clock = scaled, job, clock
-        self.graph = {n: NeighborMiner(N_NEIGHBORS).fit_transform(scaled[:n]) for n in SIZES}
-        self.labels = np.random.RandomState(0).randint(job.n_clusters, size=len(scaled))
-        self.heads = center_heads(scaled, self.labels[:, None], job.n_clusters)
-
-    def starts(self) -> Line:
-        """Return the seconds of one start of each kind in use, on average."""
-        kinds = auto_starts(self.job.n_clusters)[: self.job.n_starts]
-
-        def make(n: int) -> None:
-            affinity = symmetric_affinity(neighbor_table(self.graph[n]))
-            state = np.random.RandomState(0)
-            StartMaker(self.scaled[:n], affinity, self.job.n_clusters, state).make(kinds)
-
-        line = _line(make, self.clock, repeats=1)
-        return Line(line.constant / len(kinds), line.slope / len(kinds))
-
-    def steps(self) -> tuple[float, float]:
-        """Return the seconds of a step that learns labels and of one of the SCAN loss."""
-        import torch
-
-        job = self.job
-        n_rows = min(job.batch_size, job.n_samples)
-        entries = n_rows * job.n_clusters * job.heads_together
-        n_steps = FEW_STEPS if entries > MANY_ENTRIES else MANY_STEPS
-        rows = np.random.RandomState(0).randint(len(self.scaled), size=n_rows)
-        features = torch.from_numpy(self.scaled[rows])
-        labels = np.repeat(self.labels[rows, None], job.heads_together, axis=1)
-        neighbors = torch.randint(n_rows, (n_rows, N_NEIGHBORS + 1))
-        batched = BatchedHeads(center_heads(self.scaled[rows], labels, job.n_clusters))
-        generator = torch.Generator()
-        weight = np.ones(job.heads_together)
-        prior = np.full((job.heads_together, job.n_clusters), 1 / job.n_clusters)
-
-        def learn(n_epochs: int) -> None:
-            targets = torch.from_numpy(labels.astype(np.int64))
-            batched.fit_labels(
-                features,
-                targets,
-                n_epochs=n_epochs,
-                batch_size=n_rows,
-                learning_rate=0.01,
-                generator=generator,
-            )
-
-        def train(n_epochs: int) -> None:
-            passes = batched.fit_scan(
-                features,
-                neighbors,
-                weight,
-                prior,
-                0 * weight,
-                n_epochs=n_epochs,
-                batch_size=n_rows,
-                learning_rate=0.01,
-                generator=generator,
-            )
-            for _ in passes:
-                pass
-
-        learn(1)
-        train(1)  # the first steps take longer
-        return (
-            _seconds(lambda: learn(n_steps), self.clock) / n_steps,
-            _seconds(lambda: train(n_steps), self.clock) / n_steps,
-        )
-
-    def selection(self) -> tuple[Line, Line]:
-        """Return the seconds of the criteria of one head, and of the loss among them."""
-
-        def judge(n: int) -> None:
-            criteria_of_heads(self.heads, self.scaled[:n], neighbor_table(self.graph[n]))
-
-        def lose(n: int) -> None:
-            scan_terms_of_heads(self.heads, self.scaled[:n], neighbor_table(self.graph[n]))
-
-        whole, loss = _line(judge, self.clock), _line(lose, self.clock)
-        others = Line(0.0, max(whole.slope - loss.slope, 0.0))
-        return others, Line(0.0, loss.slope)
-
-    def results(self) -> Line:
-        """Return the seconds of predictions, near-duplicates and outliers."""
-
-        def keep(n: int) -> None:
-            Z = self.scaled[:n]
-            self.heads.predict_with_confidence(Z)
-            probabilities = np.empty((n, self.heads.n_clusters), dtype=np.float32)
-            for rows in row_blocks(*probabilities.shape):
-                probabilities[rows] = calibrated(self.heads.logits(Z[rows]), 1.0)
-            probabilities.argmax(axis=1)
-            ambiguous_rows(probabilities)
-            near_duplicates(self.graph[n])
-            OutlierScorer.fit(Z, np.zeros(n), self.graph[n])
-
-        return _line(keep, self.clock)
+def rows_of_trial(n_samples: int) -> int:
+    """Return how many rows the trial of mining takes, for a job of so many samples."""
+    return max(*EXACT_ROWS, *(FORETELLING_ROWS if n_samples > EXACT_LIMIT else ()))
 
 
 def _mining(
-    job: Job, features: NDArray[np.float32] | None, clock: Callable[[], float]
+    job: Job, features: NDArray[np.floating] | None, clock: Callable[[], float]
 ) -> tuple[ExactMining, ApproximateMining | None]:
-    approximate = job.n_samples > EXACT_LIMIT
-    n_rows = max(*EXACT_ROWS, *(APPROXIMATE_ROWS if approximate else ()))
-    if features is None:
-        features = _mixture(n_rows, job.n_features)
-    scaled = FeatureScaler().fit_transform(features[:n_rows])
-    exact = try_exact_mining(scaled, N_NEIGHBORS, partial(_seconds, clock=clock))
-    if not approximate:
+    n_rows = rows_of_trial(job.n_samples)
+    some = mixture(n_rows, job.n_features) if features is None else _some(features, n_rows)
+    scaled = FeatureScaler().fit_transform(some)
+    exact = try_exact_mining(scaled, N_NEIGHBORS, partial(seconds_of, clock=clock))
+    if job.n_samples <= EXACT_LIMIT:
         return exact, None
-    once = partial(_seconds, clock=clock, repeats=1)
+    once = partial(seconds_of, clock=clock, repeats=1)
     return exact, try_approximate_mining(scaled, N_NEIGHBORS, once)
+
+
+def _some(features: NDArray[np.floating], n_rows: int) -> NDArray[np.floating]:
+    """Return random rows, without those of images that could not be read, which are NaN."""
+    order = np.random.RandomState(0).permutation(len(features))
+    found, n_found = [], 0
+    for start in range(0, len(order), n_rows):
+        rows = features[order[start : start + n_rows]]
+        found.append(rows[np.isfinite(rows).all(axis=1)])
+        n_found += len(found[-1])
+        if n_found >= n_rows:
+            return np.concatenate(found)[:n_rows]
+    raise ValueError(
+        f"features must have {n_rows:,} rows of finite numbers at least for the trial of mining, "
+        f"got {n_found:,}."
+    )
+
+
+def _reporting(trial: Trial, clock: Callable[[], float]) -> Reporting:
+    from skscan.planning.reporting import try_reporting  # which loads what draws
+
+    return try_reporting(trial, clock)
 
 
 def _image_seconds(clock: Callable[[], float]) -> float:
@@ -271,7 +204,7 @@ def _image_seconds(clock: Callable[[], float]) -> float:
     with generated_images(N_IMAGES) as paths:
         extractor = TimmFeatureExtractor().fit(paths[:8])
         extractor.transform(paths[:8])  # loads the network
-        return _seconds(lambda: extractor.transform(paths), clock) / N_IMAGES
+        return seconds_of(lambda: extractor.transform(paths), clock) / N_IMAGES
 
 
 def _memory_bytes() -> int:
@@ -292,30 +225,3 @@ def _disk_seconds() -> float:
         file.flush()
         os.fsync(file.fileno())
         return time.perf_counter() - start
-
-
-def _mixture(n_rows: int, n_features: int) -> NDArray[np.float32]:
-    """Make features with groups in few dimensions, as networks give them."""
-    rng = np.random.default_rng(0)
-    n_latent = min(96, n_features)
-    centers = rng.standard_normal((200, n_latent), dtype=np.float32)
-    latent = centers[rng.integers(200, size=n_rows)]
-    latent = latent + rng.standard_normal(latent.shape, dtype=np.float32)
-    axes = rng.standard_normal((n_latent, n_features), dtype=np.float32)
-    return latent @ axes + rng.standard_normal((n_rows, n_features), dtype=np.float32)
-
-
-def _seconds(run: Callable[[], object], clock: Callable[[], float], repeats: int = 2) -> float:
-    """Return the seconds of the quickest of several runs."""
-    taken = []
-    for _ in range(repeats):
-        start = clock()
-        run()
-        taken.append(clock() - start)
-    return min(taken)
-
-
-def _line(run: Callable[[int], object], clock: Callable[[], float], repeats: int = 2) -> Line:
-    small, large = (_seconds(partial(run, n), clock, repeats) for n in SIZES)
-    slope = max(large - small, 0.1 * large) / (SIZES[1] - SIZES[0])
-    return Line(max(small - slope * SIZES[0], 0.0), slope)

@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 
 from skscan._laws import Power
 from skscan.neighbors import NeighborMiner
-from skscan.neighbors.approximate import FORETELLING_ROWS, FaissSearch
+from skscan.neighbors.approximate import (
+    FORETELLING_ROWS,
+    FaissSearch,
+    law_of_walks,
+    parts_to_foretell_from,
+    walk_that_finds,
+)
 
 __all__ = ["ApproximateMining", "ExactMining", "try_approximate_mining", "try_exact_mining"]
 
 EXACT_ROWS = (8192, 24_576)
-APPROXIMATE_ROWS = FORETELLING_ROWS
 N_QUERIES = 1000
 
 
@@ -34,14 +39,20 @@ class ExactMining:
 
 @dataclass(frozen=True)
 class ApproximateMining:
-    """Seconds of a row in the building of the index and in a query, by the number of rows."""
+    """Seconds of a row in the building of the index and in a step of a query, and steps of a query.
+
+    All by the number of rows.
+    """
 
     build: Power
-    query: Power
+    step: Power
+    walk: Power
 
     def __call__(self, n_rows: float) -> float:
-        """Return the seconds of an index and of a query of each row."""
-        return n_rows * (self.build(n_rows) + self.query(n_rows))
+        """Return the seconds of foretelling the walk, of an index, and of a query of each row."""
+        foretelling = sum(size * self.build(size) for size in FORETELLING_ROWS)
+        query = walk_that_finds(self.walk(n_rows)) * self.step(n_rows)
+        return foretelling + n_rows * (self.build(n_rows) + query)
 
 
 def try_exact_mining(
@@ -69,7 +80,7 @@ def try_approximate_mining(
     n_neighbors: int,
     seconds: Callable[[Callable[[], object]], float],
 ) -> ApproximateMining | None:
-    """Index parts of some rows and query them; walks grow as they do between the parts.
+    """Index the parts of some rows that a miner foretells walks from, and query them.
 
     Parameters
     ----------
@@ -85,17 +96,19 @@ def try_approximate_mining(
         None where faiss is not installed.
     """
     indexes: list[FaissSearch] = []
-
-    def build(size: int) -> None:
-        indexes.append(FaissSearch(X[:size], None))
-
-    builds, queries = [], []
-    for size in APPROXIMATE_ROWS:
+    builds, steps = [], []
+    for part in parts_to_foretell_from(X):
         try:
-            builds.append((size, seconds(partial(build, size)) / size))
+            build = seconds(partial(_index, part, indexes))
         except ImportError:
             return None
-        index, asked = indexes.pop(), X[: min(N_QUERIES, size)]
+        index, asked = indexes[-1], part[:N_QUERIES]
         query = seconds(partial(index.query, asked, n_neighbors + 1)) / len(asked)
-        queries.append((size, query * index.least_walk / index.walk))
-    return ApproximateMining(Power.through(*builds), Power.through(*queries))
+        builds.append((len(part), build / len(part)))
+        steps.append((len(part), query / index.walk))
+    walk = law_of_walks([index.least_walk for index in indexes])
+    return ApproximateMining(Power.through(*builds), Power.through(*steps), walk)
+
+
+def _index(X: NDArray[np.float32], indexes: list[FaissSearch]) -> None:
+    indexes.append(FaissSearch(X, None))

@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from skscan._fitted import MAX_PROBABILITY_BYTES
+from skscan.calibration import SAMPLES
 from skscan.neighbors import EXACT_LIMIT
-from skscan.neighbors.exact import SPARE
+from skscan.neighbors.choice import backend_on_processor
 from skscan.planning.job import N_NEIGHBORS, Job
 from skscan.planning.machine import Machine
+from skscan.planning.memory import NUMBER, memory_of_stages
 from skscan.selection import LOSS_ENTRIES, LOSS_SAMPLES, SELECTION_NEIGHBORS
 
-__all__ = ["LEFT_OUT", "Plan", "Stage", "plan_fit"]
-
-LEFT_OUT = ("self-labelling", "the report")
-"""What `skscan cluster` does besides, by default, and is not foretold."""
-
-NUMBER = 4
-"""Bytes of a float32 or an int32."""
-
-WORKSPACE = 2**28
-"""Bytes that blocks of rows take in any stage."""
-
-BYTES_OF_CANDIDATES = 2 * 8 * (N_NEIGHBORS + 1 + SPARE)
-"""Of a row while all pairs are compared: the best so far, and those that wait to be merged."""
-
-BYTES_OF_LINKS = 2 * 32 * NUMBER
-"""Of a row in the index of an approximate search."""
-
-LIBRARIES = 2**29
-"""Bytes of Python and its libraries."""
+__all__ = ["Plan", "Stage", "plan_fit"]
 
 USABLE_SHARE = 0.8
 """Of the memory of the machine."""
 
-MAX_SCALED_BYTES = 2**30
-"""More scaled features are written to a file as they come."""
-
 KMEANS_STEPS = 30
-
-AFFINITY_ENTRIES = 1.6
-"""Entries of the symmetric affinity for each mined neighbor, at most 2: some name each other."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +44,21 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a fit takes on a machine, without what `LEFT_OUT` names.
+    """What a fit takes on a machine, and with images the contact sheets and the report too.
 
     Parameters
     ----------
     job : Job
     stages : list of Stage
+    searches_approximately : bool
+        Whether mining is approximate, as `NeighborMiner` chooses it.
     advice : list of str
         What does not fit, and what to do instead.
     """
 
     job: Job
     stages: list[Stage]
+    searches_approximately: bool
     advice: list[str] = field(default_factory=list)
 
     @property
@@ -111,60 +92,82 @@ def plan_fit(job: Job, machine: Machine, *, images: bool = False) -> Plan:
     Returns
     -------
     plan : Plan
+
+    Raises
+    ------
+    ValueError
+        If it begins with images and the machine was measured without.
     """
     stages = _stages(job, machine, images)
-    plan = Plan(job, stages)
-    return Plan(job, stages, _advice(plan, machine, images))
+    plan = Plan(job, stages, _searches_approximately(job, machine))
+    return replace(plan, advice=_advice(plan, machine, images))
+
+
+def _searches_approximately(job: Job, machine: Machine) -> bool:
+    trial = machine.approximate_mining
+    walk = None if trial is None else trial.walk
+    return backend_on_processor(job.n_samples, walk) == "faiss"
 
 
 def _stages(job: Job, machine: Machine, images: bool) -> list[Stage]:
-    n, k = job.n_samples, job.n_clusters
-    scaled = n * job.n_components * NUMBER
-    mined = n * (N_NEIGHBORS + 1)
-    graph = 2 * mined * NUMBER
-    table = 3 * mined * NUMBER  # as int32, and as the int64 of torch
-    affinity = 2 * AFFINITY_ENTRIES * n * N_NEIGHBORS * NUMBER
-    base = LIBRARIES + WORKSPACE
-    mining, exact = machine.exact_mining(n), True
-    if n > EXACT_LIMIT and machine.approximate_mining is not None:
-        approximate = machine.approximate_mining(n)
-        mining, exact = min((mining, True), (approximate, False))
-    index = scaled + n * (BYTES_OF_CANDIDATES if exact else BYTES_OF_LINKS)
+    approximate = _searches_approximately(job, machine)
+    memory = memory_of_stages(job, approximate=approximate)
+    seconds = _seconds(job, machine, approximate)
+    written = _bytes_written(job)
+    if images:
+        memory = {"extraction": memory["scaling"], **memory, "report": memory["evidence"]}
+        seconds["extraction"] = job.n_samples * machine.image
+        written["extraction"] = job.n_samples * job.n_features * NUMBER
+        if machine.reporting is None:
+            raise ValueError(
+                "images=True needs a machine that was measured with it: "
+                "measure_machine(job, images=True)."
+            )
+        seconds["report"] = machine.reporting(job.n_samples, job.n_clusters)
+    stages = []
+    for name, n_bytes in memory.items():
+        on_disk = written.get(name, 0)
+        stages.append(Stage(name, seconds[name] + on_disk * machine.disk_byte, n_bytes, on_disk))
+    return stages
+
+
+def _seconds(job: Job, machine: Machine, approximate: bool) -> dict[str, float]:
+    """Return the seconds of each stage after extraction, without those of writing."""
+    n = job.n_samples
+    mining = machine.exact_mining
+    if approximate and machine.approximate_mining is not None:
+        mining = machine.approximate_mining
     sample = job.sample_of_starts
     start = machine.starts(sample) + machine.starts.slope / KMEANS_STEPS * (n - sample)
     group = machine.label_step * job.label_steps + machine.head_step * job.head_steps
     rows_of_loss = float(n)
-    if n * k > LOSS_ENTRIES:
+    if n * job.n_clusters > LOSS_ENTRIES:
         rows_of_loss = min(n, LOSS_SAMPLES) * (SELECTION_NEIGHBORS + 1)
     judged = machine.selection(n) + machine.loss(rows_of_loss)
-    step = 4 * 2 * min(job.batch_size, n) * k * job.heads_together * NUMBER
-    probabilities = n * k * NUMBER
-    on_disk = probabilities > MAX_PROBABILITY_BYTES
-    stages = [
-        Stage("scaling", machine.scaling(n), base + 2 * min(scaled, MAX_SCALED_BYTES), scaled),
-        Stage("mining", mining, base + 2 * graph + index, graph),
-        Stage(
-            "starts",
-            job.n_starts * start,
-            base + table + 3 * affinity + 2 * sample * job.n_components * NUMBER,
-            2 * scaled,
-        ),
-        Stage("heads", job.n_groups * group, base + table + affinity + step),
-        Stage("selection", job.n_heads * judged, base + table + 2 * affinity),
-        Stage(
-            "results",
-            machine.results(n),
-            base + graph + table + (0 if on_disk else probabilities),
-            probabilities if on_disk else 0,
-        ),
-    ]
-    if images:
-        size = n * job.n_features * NUMBER
-        stages.insert(0, Stage("extraction", n * machine.image, base, size))
-    return [
-        Stage(s.name, s.seconds + s.disk_bytes * machine.disk_byte, s.memory_bytes, s.disk_bytes)
-        for s in stages
-    ]
+    own_labels = machine.self_labelling
+    return {
+        "scaling": machine.scaling(n),
+        "mining": mining(n),
+        "starts": job.n_starts * start,
+        "heads": job.n_groups * group,
+        "selection": job.n_heads * judged,
+        "self-labelling": n
+        * (own_labels.pass_row * job.self_label_schedule[1] + own_labels.judged_row),
+        "evidence": machine.evidence(n) + machine.agreement(min(n, SAMPLES * (N_NEIGHBORS + 1))),
+    }
+
+
+def _bytes_written(job: Job) -> dict[str, float]:
+    """Return what the stages after extraction write."""
+    n = job.n_samples
+    scaled = n * job.n_components * NUMBER
+    probabilities = n * job.n_clusters * NUMBER
+    return {
+        "scaling": scaled,
+        "mining": 2 * n * (N_NEIGHBORS + 1) * NUMBER,
+        "starts": 2 * scaled,
+        "evidence": probabilities if probabilities > MAX_PROBABILITY_BYTES else 0,
+    }
 
 
 def _advice(plan: Plan, machine: Machine, images: bool) -> list[str]:
@@ -206,5 +209,5 @@ def _largest_fit(job: Job, machine: Machine, room: float) -> int:
 
 
 def _prediction_seconds(job: Job, machine: Machine, images: bool) -> float:
-    each = machine.scaling.slope + machine.results.slope
+    each = machine.scaling.slope + machine.evidence.slope
     return 1e6 * (each + (machine.image if images else 0))

@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -10,25 +11,34 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from skscan import ClusterTrainer, NeighborMiner
+from skscan import ClusterTrainer, NeighborMiner, SelfLabelTrainer
 from skscan._laws import Line, Power
 from skscan.cli import app
-from skscan.planning import Machine, machine, measure_machine, mining, plan_fit
+from skscan.neighbors import choice
+from skscan.planning import Machine, machine, measure_machine, mining, plan_fit, trial
 from skscan.planning.job import Job
+from skscan.planning.memory import memory_of_stages
 from skscan.planning.mining import ApproximateMining, ExactMining
-from skscan.training.batched_heads import Adam
+from skscan.planning.reporting import Reporting, try_reporting
+from skscan.planning.trial import SelfLabelling
+from skscan.training.batched_heads import Adam, center_heads
 
 MACHINE = Machine(
     scaling=Line(0.1, 1e-5),
     exact_mining=ExactMining(1e-5, 1e-8),
-    approximate_mining=ApproximateMining(Power(1e4, 1e-4, 0.2), Power(1e4, 1e-4, 0.2)),
+    approximate_mining=ApproximateMining(
+        Power(1e4, 1e-4, 0.2), Power(1e4, 1e-6, 0.2), Power(1e4, 64, 0.0)
+    ),
     starts=Line(0.1, 1e-5),
     label_step=0.01,
     head_step=0.02,
     selection=Line(0.0, 1e-6),
     loss=Line(0.0, 1e-6),
-    results=Line(0.0, 1e-6),
+    self_labelling=SelfLabelling(1e-6, 1e-6),
+    evidence=Line(0.0, 1e-6),
+    agreement=Line(0.1, 1e-6),
     image=0.01,
+    reporting=Reporting(0.05, Line(0.1, 1e-4), 1e-5),
     disk_byte=1e-9,
     memory_bytes=16 * 2**30,
     disk_bytes=100 * 2**30,
@@ -37,10 +47,11 @@ MACHINE = Machine(
 
 @pytest.fixture
 def quick_trial(monkeypatch):
-    monkeypatch.setattr(machine, "SIZES", (150, 400))
+    monkeypatch.setattr(trial, "SIZES", (150, 400))
     for module in (mining, machine):
         monkeypatch.setattr(module, "EXACT_ROWS", (150, 400))
-        monkeypatch.setattr(module, "APPROXIMATE_ROWS", (150, 400))
+        monkeypatch.setattr(module, "FORETELLING_ROWS", (150, 400))
+    monkeypatch.setattr("skscan.neighbors.approximate.FORETELLING_ROWS", (150, 400))
     monkeypatch.setattr(machine, "DISK_BYTES", 2**20)
 
 
@@ -69,8 +80,10 @@ def test_more_samples_take_more_of_all():
 
 def test_images_are_a_stage_of_their_own():
     stages = [stage.name for stage in plan_fit(Job(1000, 1280, 10), MACHINE, images=True).stages]
-    assert stages[0] == "extraction"
-    assert plan_fit(Job(1000, 1280, 10), MACHINE).stages[0].name == "scaling"
+    assert (stages[0], stages[-1]) == ("extraction", "report")
+    stages = [stage.name for stage in plan_fit(Job(1000, 1280, 10), MACHINE).stages]
+    assert (stages[0], stages[-1]) == ("scaling", "evidence")
+    assert "self-labelling" in stages
 
 
 def test_what_does_not_fit_is_said_with_a_size_that_does():
@@ -94,14 +107,66 @@ def test_without_an_approximate_search_the_square_is_foretold():
     assert stage_of(plan, "mining").seconds == pytest.approx(1e4, rel=0.01)
 
 
-@pytest.mark.parametrize(("exponent", "seconds"), [(0.0, 200), (2.0, 10_010)])
-def test_mining_is_foretold_as_the_quicker_search(exponent, seconds):
-    law = Power(1e6, 1e-4, 0.0)
-    approximate = ApproximateMining(law, Power(1e4, 1e-4, exponent))
-    plan = plan_fit(Job(1_000_000, 768, 10), replace(MACHINE, approximate_mining=approximate))
+@pytest.mark.parametrize(("walk", "seconds"), [(60.0, 169), (600.0, 10_010)])
+def test_mining_is_foretold_as_the_search_that_a_miner_takes(walk, seconds):
+    trial = ApproximateMining(Power(1e6, 1e-4, 0.0), Power(1e6, 1e-6, 0.0), Power(1e6, walk, 0.0))
+    tried = replace(MACHINE, approximate_mining=trial)
+    plan = plan_fit(Job(1_000_000, 768, 10), tried)
+    assert plan.searches_approximately == (seconds < 1000)
     assert stage_of(plan, "mining").seconds == pytest.approx(seconds, rel=0.02)
-    few = plan_fit(Job(10_000, 768, 10), replace(MACHINE, approximate_mining=approximate))
-    assert stage_of(few, "mining").seconds == pytest.approx(1.1, rel=0.05)  # exact in any case
+    few = plan_fit(Job(10_000, 768, 10), tried)
+    assert not few.searches_approximately
+    assert stage_of(few, "mining").seconds == pytest.approx(1.1, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "walk", "backend"),
+    [
+        (500_000, 64, "exact"),
+        (500_001, 64, "faiss"),
+        (500_001, None, "exact"),
+        (1_000_000, 384, "faiss"),
+        (1_000_000, 385, "exact"),  # 512 is tried next
+        (10_000_000, 10_000, "faiss"),  # no walk is longer than the longest
+    ],
+)
+def test_one_rule_says_how_a_processor_searches(n_samples, walk, backend):
+    foretold = None if walk is None else lambda n: walk
+    assert choice.backend_on_processor(n_samples, foretold) == backend
+
+
+def test_memory_counts_what_a_stage_holds_of_each_sample_and_of_a_step():
+    def held(*numbers):
+        return memory_of_stages(Job(*numbers), approximate=False)
+
+    few, many = held(10_000, 768, 1000, 10), held(20_000, 768, 1000, 10)
+    assert many["selection"] - few["selection"] > 10_000 * 1000 * 4  # blocks are not full yet
+    assert many["evidence"] - few["evidence"] > 10_000 * 1000 * 4
+    exact = held(1_000_000, 768, 10, 10)
+    approximate = memory_of_stages(Job(1_000_000, 768, 10, 10), approximate=True)
+    assert exact["mining"] > approximate["mining"] > 1_000_000 * 128 * 4
+    assert {name for name in exact if exact[name] != approximate[name]} == {"mining"}
+
+
+def test_passes_of_self_labelling_are_counted_as_they_are_made():
+    X = np.random.RandomState(0).randn(1500, 4).astype(np.float32)
+    graph = NeighborMiner(5).fit_transform(X)
+    heads = center_heads(X, np.random.RandomState(0).randint(3, size=(1500, 1)), 3)
+    state = np.random.RandomState(0)
+    with warnings.catch_warnings(action="ignore"):  # whether the head is kept is no matter
+        result = SelfLabelTrainer(threshold=0.0).train(X, graph, heads, 0, random_state=state)
+    assert len(result.history) == Job(1500, 4, 3).self_label_schedule[1]
+
+
+def test_images_need_a_machine_that_was_measured_with_them():
+    with pytest.raises(ValueError, match="measure_machine"):
+        plan_fit(Job(1000, 1280, 10), replace(MACHINE, reporting=None), images=True)
+
+
+def test_a_page_shows_no_more_than_it_can():
+    reporting = MACHINE.reporting
+    assert reporting(50_000, 10) == pytest.approx(0.5 + 0.1 + 5)
+    assert reporting(1_050_000, 10) == pytest.approx(0.5 + 0.1 + 5 + 10)
 
 
 @pytest.mark.parametrize(("limit", "expected"), [("1048576", 2**20), ("max", None)])
@@ -117,6 +182,21 @@ def test_laws_pass_through_what_was_measured():
     law = Power.through((100, 1.0), (400, 2.0))
     assert [law(count) for count in (100, 400, 1600)] == pytest.approx([1, 2, 4])
     assert Power.through((100, 2.0), (400, 1.0))(1600) == 1.0
+
+
+def test_the_report_on_images_is_tried(quick_trial):
+    found = try_reporting(trial.Trial(Job(2000, 16, 3, 3), time.perf_counter), time.perf_counter)
+    assert found.sheet > 0
+    assert found(1000, 3) > found(100, 3) > 0
+
+
+def test_mining_is_tried_on_rows_that_are_finite(quick_trial):
+    X = np.random.RandomState(0).randn(900, 16).astype(np.float32)
+    X[::2] = np.nan
+    assert len(machine._some(X, 400)) == 400
+    assert np.isfinite(machine._some(X, 400)).all()
+    with pytest.raises(ValueError, match=r"500 rows of finite numbers .* got 450"):
+        machine._some(X, 500)
 
 
 def test_a_trial_of_approximate_mining(quick_trial):
@@ -146,7 +226,7 @@ def test_images_are_measured_from_their_files(quick_trial, monkeypatch):
 
 
 def test_the_command_shows_the_plan(quick_trial):
-    arguments = ["info", "--plan", "2000", "-k", "3", "--features", "--n-features", "16"]
+    arguments = ["info", "--plan", "2000", "-k", "3", "--n-features", "16"]
     result = CliRunner().invoke(app, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -154,9 +234,9 @@ def test_the_command_shows_the_plan(quick_trial):
     assert found["seconds"] == pytest.approx(
         sum(stage["seconds"] for stage in found["stages"].values()), abs=0.1
     )
-    assert found["left_out"] == ["self-labelling", "the report"]
+    assert found["search"] == "exact"
+    assert list(found["stages"])[-2:] == ["self-labelling", "evidence"]
     shown = CliRunner().invoke(app, arguments)
-    assert "left out: self-labelling, the report" in shown.stdout
     assert [line.split()[0] for line in shown.stdout.splitlines()[:3]] == [
         "stage",
         "scaling",
@@ -164,9 +244,47 @@ def test_the_command_shows_the_plan(quick_trial):
     ]
 
 
+def test_the_command_tries_mining_on_a_file(quick_trial, monkeypatch, tmp_path):
+    tried, trying = [], machine.try_exact_mining
+
+    def watched(X, *arguments):
+        tried.append(X.shape)
+        return trying(X, *arguments)
+
+    monkeypatch.setattr(machine, "try_exact_mining", watched)
+    np.save(tmp_path / "features.npy", np.random.RandomState(0).randn(500, 7))
+    arguments = ["info", "--plan", "2000", "-k", "3", "--features", str(tmp_path / "features.npy")]
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["n_features"] == 7
+    assert tried == [(400, 7)]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(500), "holds an array of shape (500,)"),
+        (np.zeros((500, 4), dtype="U1"), "takes a matrix of real numbers"),
+        (np.zeros((399, 4)), "has 399 rows, and the trial of mining for 2,000 samples takes 400"),
+        (np.full((500, 4), np.nan), "400 rows of finite numbers"),
+        (None, "there is no such .npy file"),
+    ],
+)
+def test_a_file_that_mining_cannot_be_tried_on_is_said(quick_trial, tmp_path, array, message):
+    path = tmp_path / "features.npy"
+    if array is not None:
+        np.save(path, array)
+    result = CliRunner().invoke(app, ["info", "--plan", "2000", "-k", "3", "--features", str(path)])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--features", "x.npy"], "--features goes with --plan N"),
+        (["--n-features", "5"], "--n-features goes with --plan N"),
+        (["--plan", "50", "--features", "x.npy", "--n-features", "5"], "leave out --n-features"),
         (["--plan", "many"], "takes a whole number of at least 2"),
         (["--plan", "5", "-k", "9"], "takes at most the 5 samples"),
         (["somewhere", "--plan", "100"], "--plan takes no OUT"),

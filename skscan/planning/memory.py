@@ -1,0 +1,111 @@
+"""How much memory the stages of a fit hold, from what they keep of each sample and of a block.
+
+The numbers of copies of a block were counted on fits of 10,000 and 100,000 samples into 1,000
+clusters; everything else is what the code keeps.
+"""
+
+from __future__ import annotations
+
+from skscan._blocks import MAX_EDGES, MAX_ENTRIES
+from skscan._fitted import MAX_PROBABILITY_BYTES
+from skscan._matrices import MAX_BYTES_READ
+from skscan.neighbors.approximate import LINKS
+from skscan.neighbors.exact import SPARE
+from skscan.planning.job import N_NEIGHBORS, Job
+from skscan.scaling import MAX_BYTES_IN_MEMORY as MAX_SCALED_BYTES
+from skscan.training.starts import MAX_BYTES_IN_MEMORY as MAX_COPY_BYTES
+
+__all__ = ["NUMBER", "memory_of_stages"]
+
+NUMBER = 4
+"""Bytes of a float32 or an int32."""
+
+LONG_NUMBER = 8
+
+LIBRARIES = 3 * 2**27
+"""Bytes of Python and its libraries."""
+
+WORKSPACE = 2**27
+"""Bytes that blocks of features and of neighbors take in any stage."""
+
+AFFINITY_ENTRIES = 1.6
+"""Entries of the symmetric affinity for each mined neighbor, at most 2: some name each other."""
+
+COPIES_WHILE_JUDGING = 7
+"""Of a block of values for each cluster, while heads are compared."""
+
+BYTES_OF_AN_EDGE = 32
+"""While the edges of a block are counted."""
+
+COPIES_OF_OWN_LABELS = 5.7
+"""Of the values for each cluster of a batch, while a head learns from its own labels."""
+
+
+def memory_of_stages(job: Job, *, approximate: bool) -> dict[str, float]:
+    """Return the bytes that the process holds in each stage, without pages of mapped files.
+
+    Parameters
+    ----------
+    job : Job
+        Fitted with a memory: large scaled features and their neighbors are mapped from there.
+    approximate : bool
+        Whether neighbors are searched approximately.
+
+    Returns
+    -------
+    n_bytes : dict of str to float
+        By the name of the stage, of those from the scaling to the evidence.
+    """
+    n, k = job.n_samples, job.n_clusters
+    scaled = n * job.n_components * NUMBER
+    mined = n * (N_NEIGHBORS + 1)
+    affinity = 2 * AFFINITY_ENTRIES * n * N_NEIGHBORS * NUMBER
+    table, table_of_torch = mined * NUMBER, mined * LONG_NUMBER
+    base = LIBRARIES + WORKSPACE
+    inputs = 0 if scaled > MAX_BYTES_READ else scaled + 2 * mined * NUMBER
+    copy = 0 if scaled > MAX_COPY_BYTES else scaled
+    block = min(n * k, MAX_ENTRIES) * NUMBER
+    edges = min(2 * AFFINITY_ENTRIES * n * N_NEIGHBORS / 2, MAX_EDGES) * BYTES_OF_AN_EDGE
+    sample = job.sample_of_starts * job.n_components * NUMBER
+    anchors = min(job.batch_size, n)
+    step = 2 * anchors * (k * job.heads_together + job.n_components) * NUMBER
+    batch = n / job.self_label_schedule[0]
+    probabilities = n * k * NUMBER
+    known = inputs + copy + table
+    return {
+        "scaling": base + min(scaled, MAX_SCALED_BYTES),
+        "mining": base + (inputs and scaled) + _bytes_of_search(job, approximate),
+        "starts": base + known + 3 * affinity + 2 * sample,
+        "heads": base + known + table_of_torch + affinity + step,
+        "selection": base
+        + known
+        + table_of_torch
+        + 2 * affinity
+        + COPIES_WHILE_JUDGING * block
+        + edges,
+        "self-labelling": base
+        + inputs
+        + table
+        + table_of_torch
+        + scaled
+        + COPIES_OF_OWN_LABELS * batch * k * NUMBER,
+        "evidence": base
+        + inputs
+        + table
+        + 2 * block
+        + (0 if probabilities > MAX_PROBABILITY_BYTES else probabilities),
+    }
+
+
+def _bytes_of_search(job: Job, approximate: bool) -> float:
+    """Return the bytes of an index, of what is done with it, and of what it finds."""
+    n, mined = job.n_samples, job.n_samples * (N_NEIGHBORS + 1)
+    factors = n * (job.n_components + 2) * NUMBER
+    if approximate:
+        links = n * (2 * LINKS * NUMBER + 3 * LONG_NUMBER)
+        found = mined * (NUMBER + LONG_NUMBER)
+        index = max(factors, n * job.n_components * NUMBER + links + found)
+    else:
+        candidates = 2 * n * LONG_NUMBER * (N_NEIGHBORS + 1 + SPARE)  # and those that wait
+        index = factors + candidates + 2 * mined * LONG_NUMBER
+    return index + mined * NUMBER
