@@ -10,7 +10,7 @@ from skscan import NeighborMiner
 
 
 class NotedMiner(NeighborMiner):
-    """`NeighborMiner` that notes backend and recall.
+    """`NeighborMiner` that notes backend, recall and, where it walks, how far.
 
     Parameters
     ----------
@@ -29,6 +29,7 @@ class NotedMiner(NeighborMiner):
         noted = {
             "backend": self.backend_,
             "recall": self.recall_,
+            "walk": getattr(self._index, "walk", None),
         }
         Path(self.note).write_text(json.dumps(noted) + "\n")
         return self

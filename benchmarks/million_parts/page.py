@@ -6,10 +6,11 @@ import json
 import math
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from million_parts.generated import N_FEATURES
 
-STAGES = ("scaling", "mining", "starts", "heads", "selection", "results")
+STAGES = ("scaling", "mining", "starts", "heads", "selection", "evidence")
 """Of the page, in order; see `stages_of`."""
 
 _NAMES = {
@@ -17,17 +18,19 @@ _NAMES = {
     "mining": "mining",
     "clustering/starts": "starts",
     "clustering/criteria": "selection",
-    "predictions": "results",
-    "outliers": "results",
+    "evidence": "evidence",
 }
+_FIGURES = ("wall_s", "cpu_s", "peak_own_gib")
+_NOT_YET = "-"
 
 
 def stages_of(folder: Path) -> dict[str, dict[str, float]]:
     """Add up the stages of all runs of a size; of each the run that computed it counts.
 
-    A stage is written down as it ends, so that what a killed run had spent on one is unknown.
+    A stage is written down as it ends, so that what a killed run had spent on one is unknown, and
+    a stage that no run has ended is not there.
     """
-    longest: dict[str, dict[str, float]] = {}
+    longest: dict[str, dict[str, Any]] = {}
     for line in (folder / "stages.jsonl").read_text().splitlines():
         entry = json.loads(line)
         known = longest.get(entry["stage"])
@@ -41,43 +44,71 @@ def stages_of(folder: Path) -> dict[str, dict[str, float]]:
         stages[stage]["wall_s"] += entry["wall_s"]
         stages[stage]["cpu_s"] += entry["cpu_s"]
         stages[stage]["peak_own_gib"] = max(stages[stage]["peak_own_gib"], entry["peak_own_gib"])
-    return stages
+    if "selection" not in stages:
+        stages.pop("heads", None)  # some of them may be missing
+    return dict(stages)
 
 
-_FIGURES = ("wall_s", "cpu_s", "peak_own_gib")
+class Size:
+    """What is known of one size.
+
+    Parameters
+    ----------
+    n_samples : int
+    folder : Path
+    """
+
+    def __init__(self, n_samples: int, folder: Path) -> None:
+        self.n_samples = n_samples
+        self.stages = stages_of(folder)
+        self.fit = _read(folder / "fit.json") or _read(folder / "mining.json") or {}
+        self.peer = _read(folder / "compare.json")
+        self.plan = _read(folder / "plan.json")
+
+    def figure(self, stage: str, name: str) -> float | None:
+        """Return a figure of a stage, or of all of them; None where it is not there yet."""
+        if stage != "all":
+            return self.stages.get(stage, {}).get(name)
+        if len(self.stages) < len(STAGES):
+            return None
+        return sum(entry[name] for entry in self.stages.values())
 
 
-def write_page(path: Path, folders: list[Path]) -> None:
+def write_page(path: Path, sizes: list[Size], n_clusters: int, n_heads: int, n_latent: int) -> None:
     """Write the page, and the plot beside it.
 
     Parameters
     ----------
     path : Path
         Of the page, ``.md``.
-    folders : list of Path
-        Of the sizes that are finished, smallest first.
+    sizes : list of Size
+        Smallest first.
+    n_clusters, n_heads, n_latent : int
+        The same for all of them.
     """
-    fits = [json.loads((folder / "fit.json").read_text()) for folder in folders]
-    stages = [stages_of(folder) for folder in folders]
-    sizes = [fit["n_samples"] for fit in fits]
     lines = [
-        "# A million samples in 1,000 classes",
+        f"# A million samples in {n_clusters:,} classes",
         "",
-        f"Generated features ({N_FEATURES} each, float32, on disk) in {fits[-1]['n_clusters']:,} "
-        f"classes of two modes each, with noise; {fits[-1]['n_heads']} heads; written by "
-        "`benchmarks/million.py`. Wall seconds depend on what else ran; those of the processors "
-        "add up both cores. A run that is killed goes on where it was: of each stage the run that "
-        "finished it counts, and what others had spent on it before is in no figure.",
+        f"Generated features ({N_FEATURES} each, float32, on disk) in {n_clusters:,} classes of "
+        f"two modes each in {n_latent} latent dimensions, with noise; {n_heads} heads; written by "
+        f"`benchmarks/million.py --latent {n_latent}`. Wall seconds depend on what else ran; those "
+        "of the processors add up both cores. A run that is killed goes on where it was: of each "
+        "stage the run that finished it counts, and what others had spent on it before is in no "
+        f"figure. {_NOT_YET} stands for what no run has finished.",
         "",
-        "![Processor seconds of each stage against the number of samples](million.svg)",
+        f"![Processor seconds of each stage against the number of samples]({path.stem}.svg)",
         "",
-        "| stage | " + " | ".join(f"{n:,}: wall s, processor s" for n in sizes) + " | slope |",
+        "| stage | "
+        + " | ".join(f"{size.n_samples:,}: wall s, processor s" for size in sizes)
+        + " | slope |",
         "|---|" + "---|" * (len(sizes) + 1),
     ]
     for stage in (*STAGES, "all"):
-        found = [_total(each) if stage == "all" else each[stage] for each in stages]
-        cells = [f"{entry['wall_s']:.0f}, {entry['cpu_s']:.0f}" for entry in found]
-        lines.append(f"| {stage} | " + " | ".join(cells) + f" | {_slope(sizes, found)} |")
+        cells = [
+            f"{_shown(size.figure(stage, 'wall_s'))}, {_shown(size.figure(stage, 'cpu_s'))}"
+            for size in sizes
+        ]
+        lines.append(f"| {stage} | " + " | ".join(cells) + f" | {_slope(sizes, stage)} |")
     lines += [
         "",
         "The slope is the power of the number of samples that processor seconds grow with, between "
@@ -88,60 +119,80 @@ def write_page(path: Path, folders: list[Path]) -> None:
         "| mini-batch k-means |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for folder, fit, each in zip(folders, fits, stages, strict=True):
-        peer = folder / "compare.json"
-        accuracy = "not run"
-        if peer.exists():
-            accuracy = f"{json.loads(peer.read_text())['accuracy_of_minibatch_kmeans']:.3f}"
-        own = max(entry["peak_own_gib"] for entry in each.values())
-        lines.append(
-            f"| {fit['n_samples']:,} | {own:.2f} | {fit['peak_resident_gib']:.2f} | "
-            f"{fit['limit_gib']:g} | {fit['backend']}, {fit['recall']:.3f} | "
-            f"{fit['neighbor_purity']:.3f} | {fit['accuracy']:.3f} | "
-            f"{accuracy} |"
+    lines += [_results(size) for size in sizes]
+    planned = [size for size in sizes if size.plan]
+    if planned:
+        lines += _plans(
+            planned,
+            "cpu_s",
+            "seconds",
+            "in processor seconds, from its trial on the same machine, with mining tried on these "
+            "features where there are enough",
         )
-    lines += _plans(folders, stages)
+        lines += _plans(planned, "peak_own_gib", "memory_gib", "in GiB of own memory")
     path.write_text("\n".join(lines) + "\n")
-    _plot(path.with_suffix(".svg"), sizes, stages)
+    _plot(path.with_suffix(".svg"), sizes)
 
 
-def _plans(folders: list[Path], stages: list[dict[str, dict[str, float]]]) -> list[str]:
-    planned = [
-        (folder, json.loads((folder / "plan.json").read_text()), each)
-        for folder, each in zip(folders, stages, strict=True)
-        if (folder / "plan.json").exists()
+def _results(size: Size) -> str:
+    fit, peer = size.fit, size.peer or {}
+    peaks = [entry["peak_own_gib"] for entry in size.stages.values()]
+    search = f"{fit['backend']}, {fit['recall']:.3f}" if fit else _NOT_YET
+    cells = [
+        f"{size.n_samples:,}",
+        _shown(max(peaks, default=None), 2),
+        _shown(fit.get("peak_resident_gib"), 2),
+        f"{fit['limit_gib']:g}" if "limit_gib" in fit else _NOT_YET,
+        search,
+        _shown(fit.get("neighbor_purity"), 3),
+        _shown(fit.get("accuracy"), 3),
+        _shown(peer.get("accuracy_of_minibatch_kmeans"), 3),
     ]
-    if not planned:
-        return []
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plans(sizes: list[Size], measured: str, told: str, unit: str) -> list[str]:
+    """Return a table of what was foretold of each stage and of all, and what was measured."""
+    digits = 0 if measured == "cpu_s" else 1
     lines = [
         "",
-        "What `skscan.planning` had foretold, in processor seconds, from its trial on the same "
-        "machine, with mining tried on 40,000 of these features; in brackets what was measured.",
+        f"What `skscan.planning` foretells, {unit}; in brackets what was measured.",
         "",
-        "| samples | " + " | ".join((*STAGES, "all")) + " | ratio |",
+        "| samples | " + " | ".join((*STAGES, "all" if digits == 0 else "most")) + " | ratio |",
         "|---|" + "---|" * (len(STAGES) + 2),
     ]
-    for _, plan, each in planned:
-        told = {name: plan["stages"][name] for name in STAGES}
-        cells = [f"{told[name]:.0f} ({each[name]['cpu_s']:.0f})" for name in STAGES]
-        total, measured = sum(told.values()), _total(each)["cpu_s"]
-        cells += [f"{total:.0f} ({measured:.0f})", f"{total / measured:.2f}"]
-        lines.append(f"| {plan['n_samples']:,} | " + " | ".join(cells) + " |")
+    for size in sizes:
+        values = [size.plan["stages"][stage][told] for stage in STAGES]
+        found = [size.figure(stage, measured) for stage in STAGES]
+        whole, whole_found = (
+            (None if None in each else sum(each) if digits == 0 else max(each))
+            for each in (values, found)
+        )
+        cells = [
+            f"{_shown(value, digits)} ({_shown(figure, digits)})"
+            for value, figure in zip([*values, whole], [*found, whole_found], strict=True)
+        ]
+        cells.append(_NOT_YET if whole_found is None else f"{whole / whole_found:.2f}")
+        lines.append(f"| {size.n_samples:,} | " + " | ".join(cells) + " |")
     return lines
 
 
-def _total(stages: dict[str, dict[str, float]]) -> dict[str, float]:
-    return {name: sum(entry[name] for entry in stages.values()) for name in ("wall_s", "cpu_s")}
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None
 
 
-def _slope(sizes: list[int], found: list[dict[str, float]]) -> str:
-    first, last = found[0]["cpu_s"], found[-1]["cpu_s"]
-    if len(sizes) < 2 or min(first, last) <= 0:
-        return "-"
-    return f"{math.log(last / first) / math.log(sizes[-1] / sizes[0]):.2f}"
+def _shown(value: float | None, digits: int = 0) -> str:
+    return _NOT_YET if value is None else f"{value:.{digits}f}"
 
 
-def _plot(path: Path, sizes: list[int], stages: list[dict[str, dict[str, float]]]) -> None:
+def _slope(sizes: list[Size], stage: str) -> str:
+    first, last = sizes[0].figure(stage, "cpu_s"), sizes[-1].figure(stage, "cpu_s")
+    if len(sizes) < 2 or not first or not last:
+        return _NOT_YET
+    return f"{math.log(last / first) / math.log(sizes[-1].n_samples / sizes[0].n_samples):.2f}"
+
+
+def _plot(path: Path, sizes: list[Size]) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -149,10 +200,14 @@ def _plot(path: Path, sizes: list[int], stages: list[dict[str, dict[str, float]]
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for stage in STAGES:
-        axes.plot(sizes, [max(each[stage]["cpu_s"], 0.01) for each in stages], "o-", label=stage)
-    totals = [_total(each)["cpu_s"] for each in stages]
-    axes.plot(sizes, totals, "k--", label="all")
+    for stage in (*STAGES, "all"):
+        known = [
+            (size.n_samples, max(seconds, 0.01))
+            for size in sizes
+            if (seconds := size.figure(stage, "cpu_s")) is not None
+        ]
+        if known:
+            axes.plot(*zip(*known, strict=True), "k--" if stage == "all" else "o-", label=stage)
     axes.set(xscale="log", yscale="log", xlabel="samples", ylabel="processor seconds")
     axes.legend()
     axes.grid(alpha=0.3)

@@ -17,7 +17,6 @@ import numpy as np
 from million_parts.generated import N_FEATURES, write_features
 
 SAMPLING_SECONDS = 0.2
-TRIAL_ROWS = 40_000
 
 
 class Watch:
@@ -72,12 +71,14 @@ def own_memory() -> int:
     raise OSError("/proc/self/status has no RssAnon; this benchmark needs Linux")
 
 
-def fit(folder: Path, n_samples: int, n_clusters: int, n_heads: int, seed: int) -> dict:
+def fit(
+    folder: Path, n_samples: int, n_clusters: int, n_heads: int, n_latent: int, seed: int
+) -> dict:
     """Generate, fit, score; return the figures."""
     watch = Watch(folder / "stages.jsonl")
     if not (folder / "features.npy").exists():
         with watch.stage("generate"):
-            write_features(folder, n_samples, n_clusters)
+            write_features(folder, n_samples, n_clusters, n_latent)
     from million_parts.noted_miner import NotedMiner
     from skscan import ClusterTrainer, SCANClusterer
     from skscan.metrics import clustering_accuracy
@@ -90,14 +91,6 @@ def fit(folder: Path, n_samples: int, n_clusters: int, n_heads: int, seed: int) 
         def _stage(self, name: str) -> Iterator[None]:
             with watch.stage(name), super()._stage(name):
                 yield
-
-        def _keep_predictions(self, *arguments: object) -> None:
-            with watch.stage("predictions"):
-                super()._keep_predictions(*arguments)
-
-        def _keep_outliers(self, *arguments: object) -> None:
-            with watch.stage("outliers"):
-                super()._keep_outliers(*arguments)
 
     run = KeptSteps.run
 
@@ -128,6 +121,7 @@ def fit(folder: Path, n_samples: int, n_clusters: int, n_heads: int, seed: int) 
         "n_samples": n_samples,
         "n_clusters": n_clusters,
         "n_heads": n_heads,
+        "n_latent": n_latent,
         "accuracy": clustering_accuracy(classes, clusterer.labels_),
         "accuracy_of_heads": [
             clustering_accuracy(classes, clusterer.heads_.predict(clusterer.transform(features), i))
@@ -167,15 +161,20 @@ def foretell(folder: Path, n_samples: int, n_clusters: int, n_heads: int) -> dic
     """Plan the fit, in processor seconds."""
     from skscan.planning import measure_machine, plan_fit
     from skscan.planning.job import Job
+    from skscan.planning.machine import rows_of_trial
 
     job = Job(n_samples, N_FEATURES, n_clusters, n_heads)
-    features = np.load(folder / "features.npy", mmap_mode="r")
-    part = features[:TRIAL_ROWS] if n_samples >= TRIAL_ROWS else None  # rows are in no order
-    plan = plan_fit(job, measure_machine(job, features=part, clock=time.process_time))
+    features = None
+    if n_samples >= rows_of_trial(n_samples):
+        features = np.load(folder / "features.npy", mmap_mode="r")
+    plan = plan_fit(job, measure_machine(job, features=features, clock=time.process_time))
     return {
         "n_samples": n_samples,
-        "stages": {stage.name: stage.seconds for stage in plan.stages},
-        "memory_gib": plan.memory_bytes / 2**30,
+        "stages": {
+            stage.name: {"seconds": stage.seconds, "memory_gib": stage.memory_bytes / 2**30}
+            for stage in plan.stages
+        },
+        "searches_approximately": plan.searches_approximately,
         "advice": plan.advice,
     }
 
@@ -188,6 +187,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, required=True)
     parser.add_argument("--clusters", type=int, required=True)
     parser.add_argument("--heads", type=int, default=10)
+    parser.add_argument("--latent", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit-gib", type=float, default=6)
     options = parser.parse_args()
@@ -196,7 +196,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     if options.what == "fit":
         sizes = options.n, options.clusters, options.heads
-        found = fit(options.folder, *sizes, options.seed)
+        found = fit(options.folder, *sizes, options.latent, options.seed)
     elif options.what == "plan":
         found = foretell(options.folder, options.n, options.clusters, options.heads)
     else:

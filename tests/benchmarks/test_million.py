@@ -19,7 +19,7 @@ def test_two_small_sizes(tmp_path):
     run = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     text = page.read_text()
-    for stage in ("scaling", "mining", "starts", "heads", "selection", "results", "all"):
+    for stage in ("scaling", "mining", "starts", "heads", "selection", "evidence", "all"):
         assert f"| {stage} | " in text
     assert "| 3,000 | " in text
     assert "exact, 1.000" in text
