@@ -14,7 +14,7 @@ from skscan._blocks import row_blocks
 from skscan._subset import some_rows
 from skscan.graph import neighbor_table
 
-__all__ = ["OutlierScorer", "left_out_lengths", "outlying_rows"]
+__all__ = ["OutlierScorer", "left_out_lengths", "outlier_limit", "outlying_rows"]
 
 MAX_REFERENCES = 20_000
 """So many training samples are kept to measure distances to."""
@@ -148,25 +148,40 @@ def left_out_lengths(scaler: Any, features: NDArray[np.floating]) -> NDArray[np.
     return np.zeros(len(features)) if lengths is None else lengths(features)
 
 
-def outlying_rows(scores: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Return the rows whose scores stand out, the most outlying first; NaN does not.
+def outlier_limit(scores: NDArray[np.floating]) -> float:
+    """Return the logarithm of the score from which on a sample stands out among others.
 
-    A score stands out when its logarithm lies more than 2.5 robust standard deviations (1.4826
-    times the median of the absolute deviations) above the median.
+    It lies 2.5 robust standard deviations (1.4826 times the median of the absolute deviations)
+    above the median of the logarithms; infinite where no score is known.
 
     References
     ----------
     Iglewicz and Hoaglin, "How to Detect and Handle Outliers", 1993.
     """
-    tiny = np.finfo(np.float64).tiny
-    logs = np.log(np.maximum(scores.astype(np.float64), tiny))
+    logs = _logarithms(scores)
     known = logs[~np.isnan(logs)]
     if len(known) == 0:
-        return np.empty(0, dtype=np.intp)
+        return np.inf
     middle = np.median(known)
-    spread = 1.4826 * np.median(np.abs(known - middle))
-    rows = np.flatnonzero(logs > middle + OUTLYING * spread)
+    return float(middle + OUTLYING * 1.4826 * np.median(np.abs(known - middle)))
+
+
+def outlying_rows(scores: NDArray[np.floating], limit: float | None = None) -> NDArray[np.intp]:
+    """Return the rows whose scores stand out, the most outlying first; NaN does not.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_samples,)
+    limit : float or None, default=None
+        Of the logarithms; None is the `outlier_limit` of these scores.
+    """
+    limit = outlier_limit(scores) if limit is None else limit
+    rows = np.flatnonzero(_logarithms(scores) > limit)
     return rows[np.argsort(-scores[rows], kind="stable")]
+
+
+def _logarithms(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.log(np.maximum(scores.astype(np.float64), np.finfo(np.float64).tiny))
 
 
 def _mean_distances(

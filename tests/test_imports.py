@@ -18,6 +18,7 @@ LAYERS = [
     {"sharding"},
     {"report", "recipes", "plotting"},
     {"classifier"},
+    {"_growing"},
     {"clusterer", "_cutting", "_fitted", "_trust", "persistence", "interop"},
     {"parts", "_features", "_matrices", "_gaps"},
     {"engines", "extractors", "training", "neighbors", "scaling", "spaces"},

@@ -24,6 +24,7 @@ from skscan.cli import (
     report,
     reproduce,
     serve,
+    update,
 )
 from skscan.cli.errors import INTERRUPTED
 from skscan.cli.terminal import show_warnings_as_lines
@@ -38,6 +39,7 @@ app = typer.Typer(
 \b
   skscan cluster photos -k 10            # sort a folder of images into ten clusters
   skscan apply photos-clusters decisions.json --to sorted --mode copy  # as reviewed in report.html
+  skscan update photos-clusters          # sort what the folder has gained into the same clusters
   skscan predict photos-clusters more    # sort new images into the same clusters
   skscan evaluate photos-clusters        # folder names are the classes: how good is it?
 
@@ -64,6 +66,7 @@ def _skscan(
 
 
 app.command(epilog=cluster.EXAMPLES)(cluster.cluster)
+app.command(epilog=update.EXAMPLES)(update.update)
 app.command(epilog=predict.EXAMPLES)(predict.predict)
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=serve.EXAMPLES)(serve.serve)

@@ -9,37 +9,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skscan.cli import interrupt, options
-from skscan.cli.cache import (
-    cache_folder,
-    has_features_since,
-    now,
-    prune_cache,
-    thumbnail_cache,
-)
+from skscan.cli.cache import cache_folder, has_features_since, now, prune_cache
 from skscan.cli.errors import WrongUse
 from skscan.cli.features import describe_extractor, extractor_from_options
 from skscan.cli.inputs import classes_from_folders, find_images
-from skscan.cli.reporting import reports_errors
-from skscan.cli.results import (
-    CLUSTERS,
-    CLUSTERS_HEADER,
-    CONTACT_SHEETS,
-    MODEL,
-    SKIPPED,
-    SKIPPED_HEADER,
-    ResultsFolder,
+from skscan.cli.outcome import (
+    cluster_rows,
+    figures,
+    image_rows,
+    images_of,
+    print_figures,
+    print_places,
+    print_seconds,
+    quoted,
+    report_of_fit,
+    rounded,
+    stage_results,
+    versions_of,
+    write_report_of,
 )
-from skscan.cli.tables import naming, open_table, write_table
-from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
+from skscan.cli.reporting import reports_errors
+from skscan.cli.results import IMAGES, ResultsFolder
+from skscan.cli.tables import naming
+from skscan.cli.terminal import escaped, note, only_results_on_stdout, say, say_json
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from skscan.clusterer import SCANClusterer
     from skscan.images import ImageCollection
-    from skscan.report.of_fit import ReportOfFit
-
-ClusterRow = tuple[str, int, str, int | str]
 
 EXAMPLES = """Examples:
 
@@ -127,12 +123,15 @@ def cluster(
     more_sizes = _more_sizes(image_size, effort.value, backbone, weights)
     n_views = _number_of_views(views, effort.value, backbone, 1 + len(more_sizes))
     with ResultsFolder(out) as results:
+        if results.has_earlier_results:
+            _tell_of_growth(out, paths)
         beginning = now()
         interrupt.keep(lambda: _what_is_kept(results, beginning))
         seconds = {"listing": time.perf_counter() - started}
         with only_results_on_stdout():
-            page = _report_of_fit(paths) if report else None
-            images = _collection(paths) if page is None else page.images
+            page = report_of_fit(paths) if report else None
+            images = images_of(paths, page)
+            versions = versions_of(images)  # before any is read
             clusterer = _fit(
                 images,
                 n_clusters=n_clusters,
@@ -158,33 +157,37 @@ def cluster(
             )
             seconds |= clusterer.timings_
             rows = cluster_rows(paths, clusterer.labels_, clusterer.probabilities_)
+            skipped = [(paths[image.index], image.reason) for image in clusterer.skipped_]
+            known = image_rows(paths, versions, clusterer.labels_, range(len(rows)))
             with naming(out):
-                seconds |= _stage_results(results, clusterer, images, rows, verbose=int(not quiet))
+                seconds |= stage_results(
+                    results, clusterer, images, rows, skipped, known, verbose=int(not quiet)
+                )
         seconds["total"] = time.perf_counter() - started
-        summary = _summarise(clusterer, paths, seconds, classes)
+        summary = _summarise(clusterer, skipped, seconds, classes)
         summary |= {"folder": str(folder), "out": str(out), "seed": seed, "effort": effort.value}
         summary |= {"made": f"{datetime.now():%Y-%m-%d %H:%M}", "working_folder": os.getcwd()}
         results.commit(summary, keep_thumbnails=report)
         prune_cache()
         if page is not None:
-            from skscan.cli.report import warn_of_missing
-
             interrupt.keep(
                 lambda: (
                     f"The results are complete, in {escaped(str(out))}; the report is not: "
-                    f"`skscan report {quoted(str(out))}` makes it."
+                    f"`skscan report {quoted(out)}` makes it."
                 )
             )
             with only_results_on_stdout(), naming(out):
-                written = page.write(
-                    out, clusterer, summary, rows, n_jobs=jobs, verbose=int(not quiet)
+                write_report_of(
+                    page,
+                    results,
+                    clusterer,
+                    summary,
+                    rows,
+                    skipped,
+                    started=started,
+                    jobs=jobs,
+                    verbose=int(not quiet),
                 )
-            warn_of_missing(written)
-            summary["report"] = str(written.path)
-            stages = summary["seconds"]
-            before, total = stages.pop("total"), round(time.perf_counter() - started, 3)
-            stages |= {"report": round(total - before, 3), "total": total}
-            results.amend(summary)
         interrupt.keep(lambda: f"The results are complete, in {escaped(str(out))}.")
     if as_json:
         say_json(summary)
@@ -195,6 +198,24 @@ def cluster(
 def _default_results_folder(folder: Path) -> Path:
     name = folder.resolve().stem if folder.is_file() else folder.resolve().name
     return Path(f"{name or 'images'}-clusters")
+
+
+def _tell_of_growth(out: Path, paths: list[str]) -> None:
+    """Say that a folder which was sorted before can keep its classes, before they are lost."""
+    from skscan.report.files import read_rows
+
+    try:
+        before = {row["path"] for row in read_rows(out / IMAGES, ["path"])}
+    except ValueError:  # of a release that wrote no such table
+        return
+    n_new = len(set(paths) - before)
+    if 0 < n_new < len(paths):
+        note(
+            f"note: {n_new:,} of {len(paths):,} images are new since the results in "
+            f"{escaped(str(out))}. All are sorted anew: classes get other numbers, and what was "
+            f"decided in the report holds no more. `skscan update {quoted(out)}` keeps the classes "
+            "and sorts only new images into them"
+        )
 
 
 def _more_sizes(
@@ -229,18 +250,6 @@ def _what_is_kept(results: ResultsFolder, beginning: float) -> str:
     return kept
 
 
-def _collection(paths: list[str]) -> "ImageCollection":
-    from skscan.images import as_collection
-
-    return as_collection(paths)
-
-
-def _report_of_fit(paths: list[str]) -> "ReportOfFit":
-    from skscan.report.of_fit import ReportOfFit
-
-    return ReportOfFit(paths, thumbnail_cache())
-
-
 def _fit(
     images: "ImageCollection",
     *,
@@ -269,158 +278,38 @@ def _fit(
     return clusterer.fit(images).set_params(memory=None)
 
 
-def _stage_results(
-    results: ResultsFolder,
-    clusterer: "SCANClusterer",
-    images: "ImageCollection",
-    rows: list[ClusterRow],
-    *,
-    verbose: int,
-) -> dict[str, float]:
-    """Write the tables, the contact sheets and the model aside; return the seconds of each."""
-    from skscan.persistence import save
-    from skscan.report.contact_sheets import write_contact_sheets
-    from skscan.report.remembering import RememberingImages
-
-    started = time.perf_counter()
-    paths = images.names
-    labels, probabilities = clusterer.labels_, clusterer.probabilities_
-    with open_table(results.staging / CLUSTERS) as file:
-        write_table(file, CLUSTERS_HEADER, rows)
-    with open_table(results.staging / SKIPPED) as file:
-        write_table(file, SKIPPED_HEADER, [(paths[s.index], s.reason) for s in clusterer.skipped_])
-    write_contact_sheets(
-        results.staging / CONTACT_SHEETS,
-        images.small() if isinstance(images, RememberingImages) else images,
-        labels,
-        probabilities,
-        clusterer.neighbors_,
-        verbose=verbose,
-    )
-    drawn = time.perf_counter()
-    save(clusterer, results.staging / MODEL)
-    return {"contact_sheets": drawn - started, "saving": time.perf_counter() - drawn}
-
-
-def cluster_rows(
-    paths: list[str],
-    labels: "np.ndarray",
-    probabilities: "np.ndarray",
-) -> list[ClusterRow]:
-    """Return the rows of clusters.csv; an image that could not be read (-1) has none.
-
-    With a single cluster, the column of the second one is empty.
-    """
-    import numpy as np
-
-    from skscan._blocks import row_blocks
-
-    confidence = np.take_along_axis(probabilities, np.maximum(labels, 0)[:, None], axis=1)[:, 0]
-    if probabilities.shape[1] > 1:
-        second: list[Any] = []
-        for rows in row_blocks(*probabilities.shape):
-            others = np.array(probabilities[rows])
-            np.put_along_axis(others, np.maximum(labels[rows], 0)[:, None], -np.inf, axis=1)
-            second += others.argmax(axis=1).tolist()
-    else:
-        second = [""] * len(paths)
-    return [
-        (paths[i], int(labels[i]), f"{confidence[i]:.6g}", second[i])
-        for i in np.flatnonzero(labels >= 0)
-    ]
-
-
 def _summarise(
     clusterer: "SCANClusterer",
-    paths: list[str],
+    skipped: list[tuple[str, str]],
     seconds: dict[str, float],
     classes: list[str] | None,
 ) -> dict[str, Any]:
-    import numpy as np
-
     from skscan import __version__
 
-    labels = clusterer.labels_
-    sizes = np.bincount(labels[labels >= 0], minlength=clusterer.n_clusters_)
     summary: dict[str, Any] = {
         "skscan_version": __version__,
-        "n_images": len(paths),
-        "n_skipped": len(clusterer.skipped_),
-        "n_clusters": clusterer.n_clusters_,
-        "cluster_sizes": sizes.tolist(),
-        **trust_figures(clusterer),
+        **figures(clusterer, classes),
         "features": describe_extractor(clusterer.feature_extractor_),
         "n_features": int(clusterer.feature_scaler_.n_features_in_),
-        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
-        "skipped": [{"path": paths[s.index], "reason": s.reason} for s in clusterer.skipped_],
+        "seconds": rounded(seconds),
+        "skipped": [{"path": path, "reason": reason} for path, reason in skipped],
     }
     if hasattr(clusterer, "cluster_count_"):
         summary["cluster_count"] = clusterer.cluster_count_.to_dict()
-    if classes is not None:
-        from skscan.cli.evaluate import scores
-        from skscan.metrics import neighbor_purity
-
-        read = np.flatnonzero(labels >= 0)
-        summary |= scores([classes[i] for i in read], labels[read])
-        summary["neighbor_purity"] = neighbor_purity(clusterer.neighbors_, classes)
     return summary
-
-
-def trust_figures(clusterer: "SCANClusterer") -> dict[str, Any]:
-    """Return how far the clusters can be trusted, in numbers of images.
-
-    Near-duplicates are counted without one image of each group, as what could be left out.
-    """
-    import numpy as np
-
-    from skscan.duplicates import duplicate_groups
-
-    groups = duplicate_groups(clusterer.near_duplicates_)
-    return {
-        "mean_confidence": round(float(np.nanmean(clusterer.probabilities_.max(axis=1))), 4),
-        "n_ambiguous": len(clusterer.ambiguous_indices_),
-        "n_outliers": len(clusterer.outlier_indices_),
-        "n_near_duplicates": sum(len(group) - 1 for group in groups),
-    }
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
     skipped = summary["n_skipped"]
-    out = escaped(summary["out"])
     say(f"images     {summary['n_images']:,}" + (f" ({skipped:,} skipped)" if skipped else ""))
     say(f"features   {summary['n_features']:,} for each image, from {summary['features']}")
-    stages = ", ".join(f"{name} {value:.1f}" for name, value in summary["seconds"].items())
-    say(f"seconds    {stages.replace('_', ' ')}")
+    print_seconds(summary)
     if "cluster_count" in summary:
         first, *others = summary["cluster_count"]["proposals"][:3]
         tail = f"; also likely: {', '.join(map(str, others))}" if others else ""
         say(f"number     {first} clusters were found{tail} (-k makes any other number)")
-    sizes = "  ".join(f"{c}: {size:,}" for c, size in enumerate(summary["cluster_sizes"]))
-    say(f"clusters   {sizes}")
-    share = summary["n_ambiguous"] / max(summary["n_images"] - skipped, 1)
-    say(
-        f"uncertain  about {100 * share:.0f} % ({summary['n_ambiguous']:,} images lie between two "
-        f"clusters); mean confidence {summary['mean_confidence']:.2f}"
-    )
-    say(
-        f"unusual    {summary['n_outliers']:,} images are unlike all others; "
-        f"{summary['n_near_duplicates']:,} are near-duplicates of another"
-    )
-    if "accuracy" in summary:
-        say(
-            f"accuracy   {summary['accuracy']:.4f}   NMI {summary['nmi']:.4f}   "
-            f"ARI {summary['ari']:.4f}   (clusters against folder names)"
-        )
-        say(f"purity     {summary['neighbor_purity']:.4f} of the mined neighbours share a folder")
+    print_figures(summary)
     say()
-    say(f"results    {out}")
-    pictures = summary.get("report", f"{summary['out']}/{CONTACT_SHEETS}/")
-    say(f"look at    {escaped(pictures)}")
+    print_places(summary)
     say(f"next       skscan predict {quoted(summary['out'])} NEWFOLDER")
-
-
-def quoted(path: str) -> str:
-    """Return `path` as it is typed in a shell."""
-    import shlex
-
-    return escaped(shlex.quote(path))
+    say(f"later      skscan update {quoted(summary['out'])}, when images have come to the folder")

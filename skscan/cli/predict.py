@@ -8,10 +8,10 @@ import typer
 
 from skscan.cli import options
 from skscan.cli.cache import cache_folder, prune_cache
-from skscan.cli.cluster import cluster_rows
 from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.features import check_engine
 from skscan.cli.inputs import find_images
+from skscan.cli.outcome import cluster_rows
 from skscan.cli.reporting import reports_errors
 from skscan.cli.results import CLUSTERS_HEADER, MODEL, SKIPPED_HEADER
 from skscan.cli.tables import check_output_file, open_table, replaced_atomically, write_table

@@ -5,6 +5,8 @@
     OUT/
       clusters.csv       path, cluster, confidence, second_cluster: one row for each image sorted
       skipped.csv        path, reason: one row for each image that could not be read
+      images.csv         path, version, number: what each file was when it was looked at, and what
+                         decisions know it by; `skscan update` finds new images by it
       contact_sheets/    cluster_00.jpg, ...: one picture for each cluster
       report.html        the classes, to be looked at and repaired in a browser
       report_files/      thumbnails, if the report has more than 5,000 images
@@ -28,6 +30,7 @@ from skscan.report.files import (
     CONTACT_SHEETS,
     FORMAT,
     FORMAT_VERSION,
+    IMAGES,
     MODEL,
     REPORT,
     REPORT_FILES,
@@ -40,6 +43,8 @@ __all__ = [
     "CLUSTERS",
     "CLUSTERS_HEADER",
     "CONTACT_SHEETS",
+    "IMAGES",
+    "IMAGES_HEADER",
     "MODEL",
     "SKIPPED",
     "SKIPPED_HEADER",
@@ -49,6 +54,7 @@ __all__ = [
 
 CLUSTERS_HEADER = ("path", "cluster", "confidence", "second_cluster")
 SKIPPED_HEADER = ("path", "reason")
+IMAGES_HEADER = ("path", "version", "number")
 _STAGING = ".skscan-partial"
 _WRITER = "process"
 
@@ -139,6 +145,7 @@ class ResultsFolder:
             self._replace_contact_sheets()
             self._replace(CLUSTERS)
             self._replace(SKIPPED)
+            self._replace(IMAGES)
             self._replace(SUMMARY)
 
     def amend(self, summary: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -15,9 +15,12 @@ from skscan.images import ImageCollection
 from skscan.images.archives import split_archive_path
 from skscan.images.collection import ArrayImages, FileImages, ItemImages
 
-__all__ = ["IDENTITY_BYTES", "image_identities"]
+__all__ = ["IDENTITY_BYTES", "file_states", "identities_of_files", "image_identities", "version_of"]
 
 IDENTITY_BYTES = 16
+
+FileState = tuple[str | int, ...]
+"""What a file is known by: its kind, its place, and two numbers that tell its versions apart."""
 
 _Entries = dict[str, tuple[int, int]]
 
@@ -38,41 +41,80 @@ def image_identities(images: ImageCollection) -> np.ndarray:
     identities : ndarray of shape (n_images, 2), dtype uint64
         A digest of 16 bytes each; 0 for images that cannot be read, which are known by nothing.
     """
-    if isinstance(images, FileImages) and images.identities is not None:
-        return images.identities
-    digests = b"".join(digest or bytes(IDENTITY_BYTES) for digest in _digests(images))
-    return np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
+    if isinstance(images, FileImages):
+        if images.identities is not None:
+            return images.identities
+        return identities_of_files(file_states(images.names))
+    return _as_identities(_digests(images))
+
+
+def file_states(paths: Sequence[str]) -> list[FileState | None]:
+    """Ask the disk about image files, each once.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        As for `FileImages`.
+
+    Returns
+    -------
+    states : list of tuple or None
+        None for a file that is not there.
+    """
+    files = _Files()
+    return [files.state(path) for path in paths]
+
+
+def identities_of_files(states: Iterable[FileState | None]) -> np.ndarray:
+    """Return what files of some states are known by, see `image_identities`."""
+    return _as_identities(None if state is None else _digest(*state) for state in states)
+
+
+def version_of(state: FileState | None) -> str:
+    """Return what tells the versions of one file apart, wherever it lies.
+
+    Size and time of change of a file, check sum and size of an entry in a zip; empty for a file
+    that is not there.
+    """
+    return "" if state is None else "-".join(map(str, state[-2:]))
+
+
+def _as_identities(digests: Iterable[bytes | None]) -> np.ndarray:
+    raw = b"".join(digest or bytes(IDENTITY_BYTES) for digest in digests)
+    return np.frombuffer(raw, dtype="<u8").reshape(-1, 2)
 
 
 def _digests(images: ImageCollection) -> Iterator[bytes | None]:
-    files = _Files()
-    if isinstance(images, FileImages):
-        yield from map(files.digest, images.names)
-    elif isinstance(images, ArrayImages):
+    if isinstance(images, ArrayImages):
         yield from (_of_array(row) for row in images.array)
-    else:
-        items = images.items if isinstance(images, ItemImages) else [None] * len(images)
-        for i, item in enumerate(items):
-            yield files.digest(item) if isinstance(item, str) else _of_pixels(images, i)
+        return
+    files = _Files()
+    items = images.items if isinstance(images, ItemImages) else [None] * len(images)
+    for i, item in enumerate(items):
+        if isinstance(item, str):
+            state = files.state(item)
+            yield None if state is None else _digest(*state)
+        else:
+            yield _of_pixels(images, i)
 
 
 class _Files:
-    """Digests of files; what is the same for all files of a folder or zip is found once."""
+    """States of files; what is the same for all files of a folder or zip is found once."""
 
     def __init__(self) -> None:
         self._archives: dict[str, _Entries] = {}
         self._folders: dict[str, str] = {}
 
-    def digest(self, path: str) -> bytes | None:
+    def state(self, path: str) -> FileState | None:
         inside = split_archive_path(path)
         try:
             if inside is None:
                 status = os.stat(path)
-                return _digest("file", self._absolute(path), status.st_size, status.st_mtime_ns)
+                return "file", self._absolute(path), status.st_size, status.st_mtime_ns
             archive, entry = inside
             if archive not in self._archives:
                 self._archives[archive] = _entries(archive)
-            return _digest("zip", self._absolute(archive), entry, *self._archives[archive][entry])
+            return "zip", self._absolute(archive), entry, *self._archives[archive][entry]
         except (OSError, KeyError):
             return None
 

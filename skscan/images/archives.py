@@ -11,6 +11,7 @@ import os
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -61,7 +62,7 @@ class ImageArchive:
                 f"{printable(path)!r} is neither a folder nor a readable zip ({error})"
             ) from error
         names = {info.filename for info in infos if not info.is_dir()}
-        self.entries = sorted(name for name in names if all(map(is_visible, _parts(name))))
+        self.entries = sorted(_visible(names))
 
     def read(self, entry: str, min_side: int | None = None) -> Image.Image:
         """Decode one entry.
@@ -161,6 +162,17 @@ def _refuse_unsafe(info: zipfile.ZipInfo) -> None:
     ratio = info.file_size / max(info.compress_size, 1)
     if info.file_size > _RATIO_MATTERS_FROM and ratio > _MAX_RATIO:
         raise ImageReadError(f"refused: unpacks to {ratio:,.0f} times its size, as zip bombs do")
+
+
+def _visible(names: Iterable[str]) -> Iterator[str]:
+    """Yield the names of which no part is hidden; folders are looked at once each."""
+    folders: dict[str, bool] = {}
+    for name in names:
+        folder, _, last = name.replace("\\", "/").rpartition("/")
+        if folder not in folders:
+            folders[folder] = all(map(is_visible, _parts(folder)))
+        if folders[folder] and is_visible(last):
+            yield name
 
 
 def _parts(entry: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skscan.report.files import CLUSTERS, read_rows, run_id
+from skscan.report.files import CLUSTERS, read_rows, run_id, was_updated
 
 __all__ = ["DecidedClass", "DecidedImage", "Decisions", "parse_document"]
 
@@ -147,7 +147,7 @@ class Decisions:
                     raise ValueError(
                         f"it was decided on another run than that in results={str(folder)!r}"
                     )
-                images |= _followers(folder, classes, known=images)
+                images = _all_images(folder, classes, images)
             elif document.get("complete") is not True:
                 raise ValueError("it does not list all images; give the results folder, too")
         except ValueError as error:
@@ -283,21 +283,21 @@ def _list(item: Any, name: str) -> list[Any]:
     return found
 
 
-def _followers(
-    folder: Path, classes: list[DecidedClass], known: dict[str, DecidedImage]
+def _all_images(
+    folder: Path, classes: list[DecidedClass], listed: dict[str, DecidedImage]
 ) -> dict[str, DecidedImage]:
-    """Images that nobody moved: they are where their cluster is."""
+    """Return all images of a run: those that nobody moved are where their cluster is."""
     home = {cluster: own.id for own in classes for cluster in own.clusters}
     rows = read_rows(folder / CLUSTERS, ["path", "cluster"])
     paths = {row["path"] for row in rows}
-    stranger = next((path for path in known if path not in paths), None)
-    if stranger is not None:
+    stranger = next((path for path in listed if path not in paths), None)
+    if stranger is not None and not was_updated(folder):  # else it has left the run since
         raise ValueError(f"{stranger!r} is no image of that run")
-    followers = {}
+    images = {path: image for path, image in listed.items() if path in paths}
     for row in rows:
-        if row["path"] not in known:
+        if row["path"] not in images:
             if int(row["cluster"]) not in home:
                 raise ValueError(f"cluster {row['cluster']} is in no class")
             own = home[int(row["cluster"])]
-            followers[row["path"]] = DecidedImage(row["path"], own, moved=False, rejected=False)
-    return followers
+            images[row["path"]] = DecidedImage(row["path"], own, moved=False, rejected=False)
+    return images

@@ -15,19 +15,23 @@ __all__ = [
     "DECISIONS",
     "FORMAT",
     "FORMAT_VERSION",
+    "IMAGES",
     "MODEL",
     "REPORT",
     "REPORT_FILES",
     "SKIPPED",
     "SUMMARY",
     "is_results_folder",
+    "read_numbers",
     "read_rows",
     "read_summary",
     "run_id",
+    "was_updated",
 ]
 
 CLUSTERS = "clusters.csv"
 SKIPPED = "skipped.csv"
+IMAGES = "images.csv"
 CONTACT_SHEETS = "contact_sheets"
 MODEL = "model"
 SUMMARY = "summary.json"
@@ -36,6 +40,29 @@ REPORT_FILES = "report_files"
 DECISIONS = "decisions.json"
 FORMAT = "skscan results"
 FORMAT_VERSION = 1
+
+
+def was_updated(folder: Path) -> bool:
+    """Return whether images were added to the run in `folder`, or left it, after it was made."""
+    return "run" in _summary(folder)
+
+
+def read_numbers(folder: Path, paths: Sequence[str]) -> list[int] | None:
+    """Return what decisions know each image by, or None where it is its place in the table.
+
+    Raises
+    ------
+    ValueError
+        If the table of images is damaged, or lacks some of `paths`.
+    """
+    table = folder / IMAGES
+    if not was_updated(folder):
+        return None
+    number_of = {row["path"]: row["number"] for row in read_rows(table, ["path", "number"])}
+    try:
+        return [int(number_of[path]) for path in paths]
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{table} and {CLUSTERS} do not belong together: {error}") from error
 
 
 def is_results_folder(folder: Path) -> bool:
@@ -96,6 +123,12 @@ def read_rows(table: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def run_id(folder: Path) -> str:
-    """Return what tells this run from others: a hash of its clusters."""
+    """Return what tells this run from others: a hash of the clusters that it found.
+
+    It stays the same when images are added to them, so that decisions on the run hold on.
+    """
+    known = _summary(folder).get("run")
+    if isinstance(known, str):
+        return known
     with (folder / CLUSTERS).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

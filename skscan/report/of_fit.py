@@ -43,7 +43,9 @@ class ReportOfFit:
         model: Any,
         summary: dict[str, Any],
         rows: Sequence[tuple[Any, ...]],
+        skipped: Sequence[tuple[str, str]],
         *,
+        numbers: Sequence[int] | None = None,
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> Report:
@@ -59,6 +61,10 @@ class ReportOfFit:
             Numbers of the run.
         rows : sequence of (path, cluster, confidence, second_cluster)
             As ``clusters.csv`` has them.
+        skipped : sequence of (path, reason)
+            As ``skipped.csv`` has them.
+        numbers : sequence of int or None, default=None
+            What decisions know the images of the rows by; None is their places.
         n_jobs, verbose
             See `skscan.report.write_report`.
 
@@ -72,8 +78,7 @@ class ReportOfFit:
             If writing fails.
         """
         images = self.images
-        skipped = [(images.names[image.index], image.reason) for image in model.skipped_]
-        run = run_of_model(model, summary, rows, skipped, run_id(folder))
+        run = run_of_model(model, summary, rows, skipped, run_id(folder), numbers)
         data = build_page_data(run)
         shown = run.read[data.shown]
         everything = len(shown) == len(images)

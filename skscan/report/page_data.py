@@ -191,7 +191,10 @@ def _images(
         names.append(path[start:])
     odd = np.argsort(np.argsort(evidence.outlier_score[shown], kind="stable"), kind="stable")
     x, y = places[:, 0], places[:, 1]
+    numbers = run.numbers[shown]
+    same = np.array_equal(numbers, np.arange(len(shown)))  # as their places on the page
     return {
+        "number": None if same else _packed(numbers, "<u4"),
         "folders": list(folders),
         "folder": _packed(folder, "<u4"),
         "names": names,

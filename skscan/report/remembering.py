@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from skscan.feature_store.identities import image_identities
+from skscan.feature_store.identities import file_states, identities_of_files, version_of
 from skscan.images.collection import FileImages
 from skscan.report.thumbnail_store import ThumbnailStore, thumbnail_keys
 from skscan.report.thumbnails import SIDE, encode_thumbnail, iter_thumbnails
@@ -34,12 +34,19 @@ class RememberingImages(FileImages):
     paths : list of str
         As for `FileImages`.
     store : ThumbnailStore
+
+    Attributes
+    ----------
+    versions : list of str
+        What tells the versions of each file apart, see `version_of`.
     """
 
     def __init__(self, paths: list[str], store: ThumbnailStore) -> None:
         super().__init__(paths)
         self._store = store
-        self.identities = image_identities(FileImages(paths))
+        states = file_states(paths)
+        self.identities = identities_of_files(states)
+        self.versions = list(map(version_of, states))
         self._keys = thumbnail_keys(self)
         self._done = np.zeros(len(paths), dtype=bool)
         self._unwritten = _Unwritten(store)
@@ -59,6 +66,7 @@ class RememberingImages(FileImages):
         part.names = [self.names[row] for row in rows]
         part._archives = self._archives
         part.identities = None if self.identities is None else self.identities[rows]
+        part.versions = [self.versions[row] for row in rows]
         part._keys = [self._keys[row] for row in rows]
         part._done = self._done[rows]
         part._unwritten = self._unwritten

@@ -16,6 +16,7 @@ from skscan.report.files import (
     CLUSTERS,
     MODEL,
     SKIPPED,
+    read_numbers,
     read_rows,
     read_summary,
     run_id,
@@ -36,6 +37,8 @@ class Run:
         Numbers of the run, as in ``summary.json``.
     paths : list of str
         Path of each image, as in ``clusters.csv``.
+    numbers : int ndarray of shape (n_images,)
+        What decisions know each image by, also when others have come or gone.
     clusters : int ndarray of shape (n_images,)
     confidence : ndarray of shape (n_images,)
         Probability of each image's own cluster.
@@ -55,6 +58,7 @@ class Run:
     run_id: str
     summary: dict[str, Any]
     paths: list[str]
+    numbers: NDArray[np.integer]
     clusters: NDArray[np.integer]
     confidence: NDArray[np.floating]
     second: NDArray[np.integer]
@@ -98,9 +102,10 @@ def read_run(folder: Path) -> Run:
             [tuple(row[name] for name in columns) for row in rows],
             [(row["path"], row["reason"]) for row in skipped],
             run_id(folder),
+            read_numbers(folder, [row["path"] for row in rows]),
         )
     except ValueError as error:
-        raise ValueError(f"{folder / CLUSTERS} holds what is no number: {error}") from error
+        raise ValueError(f"{folder} holds tables that are damaged: {error}") from error
     if not np.array_equal(run.clusters, model.labels_[run.read]):
         raise ValueError(f"{folder / CLUSTERS} was changed since the model beside it was saved")
     return run
@@ -112,6 +117,7 @@ def run_of_model(
     rows: Sequence[tuple[Any, ...]],
     skipped: Sequence[tuple[str, str]],
     identity: str,
+    numbers: Sequence[int] | None = None,
 ) -> Run:
     """Put together what is said of a run by its model and by the rows of its tables.
 
@@ -127,6 +133,8 @@ def run_of_model(
         Of the others.
     identity : str
         Tells the run from others, see `skscan.report.files.run_id`.
+    numbers : sequence of int or None, default=None
+        What decisions know each image by; None is its place in `rows`.
 
     Raises
     ------
@@ -140,6 +148,7 @@ def run_of_model(
         run_id=identity,
         summary=summary,
         paths=list(paths),
+        numbers=np.arange(len(paths)) if numbers is None else np.asarray(numbers, dtype=np.int64),
         clusters=np.array(list(map(int, clusters)), dtype=np.int64),
         confidence=np.array(list(map(float, confidence))),
         second=np.array([-1 if each == "" else int(each) for each in second], dtype=np.int64),

@@ -73,8 +73,8 @@ def test_every_stage_trains(reproduced):
         "overcluster-seed-0",
     }
     check_training(cells, "cifar10")
-    # above chance: 0.17 for one hundred images in ten random clusters would be much. So few steps end
-    # anywhere from 0.24 to 0.5, by the instructions of the processor and the number of threads.
+    # Above chance: 0.17 for one hundred images in ten random clusters would be much. So few steps
+    # end anywhere from 0.24 to 0.5, by the instructions of the processor and the number of threads.
     assert np.mean(cells["pretext"]["scores"]["accuracy"]) > 0.4
     assert cells["mining"]["scores"]["purity_train"] > 0.5
     assert cells["scan-seed-0"]["scores"]["accuracy"] > 0.2

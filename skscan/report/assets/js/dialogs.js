@@ -111,7 +111,7 @@
       const actions = [move, split, reject, restore];
       gallery = new Gallery("Images", (selected) => {
         actions.forEach((action) => (action.disabled = selected.size === 0));
-        const anyRejected = [...selected].some((image) => review.rejected.has(image));
+        const anyRejected = [...selected].some((image) => review.isRejected(image));
         restore.hidden = !anyRejected;
         const n = number(gallery ? gallery.images.length : 0);
         info.textContent = selected.size ? `${number(selected.size)} of ${n} selected` : `${n} images`;
@@ -221,9 +221,9 @@
             else review.move([image], target);
           }, true);
         }, { class: "primary" }),
-        button(review.rejected.has(image) ? "Take back" : "Reject", () => {
+        button(review.isRejected(image) ? "Take back" : "Reject", () => {
           close();
-          review.reject([image], !review.rejected.has(image));
+          review.reject([image], !review.isRejected(image));
         }),
       ),
     ]);
@@ -278,7 +278,7 @@
         button("Rejected images", () => {
           close();
           const title = "Rejected images";
-          showImages({ title, find: () => review.rejected, order: "name" });
+          showImages({ title, find: () => review.rejectedImages(), order: "name" });
         }),
       ),
       el("h3", {}, "Keys"),

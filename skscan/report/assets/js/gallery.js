@@ -10,7 +10,7 @@
   function describe(image) {
     const parts = [visible(store.name(image)), visible(review.nameOf(review.classOf(image)))];
     parts.push(`confidence ${percent(images.confidence[image] / 65535)}`);
-    if (review.rejected.has(image)) parts.push("rejected");
+    if (review.isRejected(image)) parts.push("rejected");
     return parts.join(", ");
   }
 
@@ -120,7 +120,7 @@
         thumbnail(image),
         el("span", { class: "tile-check", "aria-hidden": "true" }, "✓"),
       );
-      if (review.rejected.has(image)) tile.classList.add("rejected");
+      if (review.isRejected(image)) tile.classList.add("rejected");
       this.space.append(tile);
       return tile;
     }

@@ -265,7 +265,7 @@
     addGroups();
     const mark = () => {
       for (const shown of list.querySelectorAll("[data-image]")) {
-        shown.classList.toggle("rejected", review.rejected.has(Number(shown.dataset.image)));
+        shown.classList.toggle("rejected", review.isRejected(Number(shown.dataset.image)));
       }
     };
     mark();

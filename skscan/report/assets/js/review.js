@@ -2,7 +2,8 @@
 //
 // A decision is a list of changes [kind, key, before, after], so that undoing one is to put each
 // "before" back. Classes begin as the clusters; "home" says which class a cluster belongs to, and
-// "image" which class single images were moved to.
+// "image" which class single images were moved to. Images go by their numbers in it (see store.js),
+// also those that are not on this page.
 (function () {
   "use strict";
   const { store, visible, count } = window.skscan;
@@ -22,6 +23,7 @@
       this.home = [];
       this.moved = new Map();
       this.rejected = new Set();
+      this.elsewhere = {}; // path and cluster of images that were decided on, by number
       for (let cluster = 0; cluster < content.run.n_clusters; cluster++) {
         const id = String(cluster);
         this.classes.set(id, { id, order: cluster, name: null, reviewed: false });
@@ -45,7 +47,16 @@
     }
 
     classOf(image) {
-      return this.moved.get(image) ?? this.home[images.cluster[image]];
+      return this.moved.get(store.numberOf(image)) ?? this.home[images.cluster[image]];
+    }
+
+    isRejected(image) {
+      return this.rejected.has(store.numberOf(image));
+    }
+
+    /** Rejected images on this page. */
+    rejectedImages() {
+      return [...this.rejected].map(store.imageOf).filter((image) => image !== undefined);
     }
 
     colorOf(id) {
@@ -57,7 +68,7 @@
       if (this.memberLists === null) {
         this.memberLists = new Map();
         for (let image = 0; image < images.n; image++) {
-          if (this.rejected.has(image)) continue;
+          if (this.isRejected(image)) continue;
           const own = this.classOf(image);
           if (!this.memberLists.has(own)) this.memberLists.set(own, []);
           this.memberLists.get(own).push(image);
@@ -128,8 +139,8 @@
       this.home.forEach((own, cluster) => {
         if (gone.includes(own)) changes.push(["home", cluster, own, target]);
       });
-      for (const [image, own] of this.moved) {
-        if (gone.includes(own)) changes.push(["image", image, own, target]);
+      for (const [number, own] of this.moved) {
+        if (gone.includes(own)) changes.push(["image", number, own, target]);
       }
       for (const id of gone) changes.push(["class", id, { ...this.classes.get(id) }, null]);
       const names = gone.map((id) => this.shown(id)).join(", ");
@@ -145,7 +156,8 @@
     changesToMove(list, target) {
       return list
         .filter((image) => this.classOf(image) !== target)
-        .map((image) => ["image", image, this.moved.get(image) ?? null, target]);
+        .map(store.numberOf)
+        .map((number) => ["image", number, this.moved.get(number) ?? null, target]);
     }
 
     /** Make a class of some images; returns its id. */
@@ -160,8 +172,8 @@
 
     reject(list, rejected) {
       const changes = list
-        .filter((image) => this.rejected.has(image) !== rejected)
-        .map((image) => ["rejected", image, !rejected, rejected]);
+        .filter((image) => this.isRejected(image) !== rejected)
+        .map((image) => ["rejected", store.numberOf(image), !rejected, rejected]);
       const verb = rejected ? "Rejected" : "Took back";
       this.decide(`${verb} ${count(changes.length, "image")}`, changes);
     }
@@ -217,7 +229,19 @@
     // ---- keeping
 
     state() {
-      return { version: 1, run: content.run.id, log: this.log, cursor: this.cursor };
+      const { log, cursor } = this;
+      return { version: 1, run: content.run.id, log, cursor, elsewhere: this.whereabouts() };
+    }
+
+    /** Path and cluster of all images that were moved or rejected: another page may lack them. */
+    whereabouts() {
+      const known = {};
+      for (const number of [...this.moved.keys(), ...this.rejected]) {
+        const image = store.imageOf(number);
+        if (image === undefined) known[number] = this.elsewhere[number];
+        else known[number] = { path: store.path(image), cluster: images.cluster[image] };
+      }
+      return known;
     }
 
     /** Take over what was kept: replay its decisions. */
@@ -229,6 +253,7 @@
         for (const [kind, key, , after] of changes) this.set(kind, key, after);
       }
       this.cursor = state.cursor;
+      this.elsewhere = state.elsewhere ?? {};
       this.changed(null);
       return true;
     }
@@ -241,15 +266,13 @@
       const complete = images.n === content.run.n_images && !brief;
       const listed = [];
       for (let image = 0; image < images.n; image++) {
-        const moved = this.moved.has(image);
-        const rejected = this.rejected.has(image);
+        const moved = this.moved.has(store.numberOf(image));
+        const rejected = this.isRejected(image);
         if (!complete && !moved && !rejected) continue;
-        const entry = { path: store.path(image), cluster: images.cluster[image] };
-        entry.class = this.classOf(image);
-        if (moved) entry.moved = true;
-        if (rejected) entry.rejected = true;
-        listed.push(entry);
+        const place = { path: store.path(image), cluster: images.cluster[image] };
+        listed.push(this.entry(place, this.classOf(image), moved, rejected));
       }
+      if (!complete) listed.push(...this.exportedElsewhere());
       const clusters = new Map(this.list().map((known) => [known.id, []]));
       this.home.forEach((own, cluster) => clusters.get(own).push(cluster));
       return {
@@ -267,6 +290,24 @@
         })),
         images: listed,
       };
+    }
+
+    entry(place, own, moved, rejected) {
+      const entry = { ...place, class: own };
+      if (moved) entry.moved = true;
+      if (rejected) entry.rejected = true;
+      return entry;
+    }
+
+    /** Images that were decided on while they were on the page, and that it lacks now. */
+    exportedElsewhere() {
+      return Object.entries(this.whereabouts())
+        .map(([number, place]) => [Number(number), place])
+        .filter(([number, place]) => place && store.imageOf(number) === undefined)
+        .map(([number, place]) => {
+          const own = this.moved.get(number) ?? this.home[place.cluster];
+          return this.entry(place, own, this.moved.has(number), this.rejected.has(number));
+        });
     }
 
     /** Take over an exported file, as one decision that can be undone. */
@@ -294,8 +335,9 @@
       for (let image = 0; image < images.n; image++) {
         const entry = byPath.get(store.path(image));
         const to = entry?.moved ? entry.class : null;
-        changes.push(["image", image, this.moved.get(image) ?? null, to]);
-        changes.push(["rejected", image, this.rejected.has(image), Boolean(entry?.rejected)]);
+        const number = store.numberOf(image);
+        changes.push(["image", number, this.moved.get(number) ?? null, to]);
+        changes.push(["rejected", number, this.isRejected(image), Boolean(entry?.rejected)]);
       }
       const differing = changes.filter(([, , a, b]) => JSON.stringify(a) !== JSON.stringify(b));
       this.decide("Took over decisions from a file", differing);

@@ -29,6 +29,20 @@
   };
   const folders = unpack(packed.folder, "<u4");
 
+  // What an image goes by in decisions, which outlast its place on the page: when images were added
+  // or are gone, the others have other places. Null where the two are the same.
+  const numbers = packed.number === null ? null : unpack(packed.number, "<u4");
+  let imageByNumber = null;
+
+  function imageOf(number) {
+    if (numbers === null) return number < images.n ? number : undefined;
+    if (imageByNumber === null) {
+      imageByNumber = new Map();
+      numbers.forEach((own, image) => imageByNumber.set(own, image));
+    }
+    return imageByNumber.get(number);
+  }
+
   const thumbnails = content.thumbnails;
   let places = null; // of embedded thumbnails: image -> line
   const chunks = [];
@@ -83,6 +97,10 @@
     /** Everything about the run that is no array over images. */
     content,
     images,
+
+    /** What decisions know an image by, and the image of such a number; undefined if not here. */
+    numberOf: (image) => (numbers === null ? image : numbers[image]),
+    imageOf,
 
     /** The path of an image, as the run was given it. */
     path: (image) => packed.folders[folders[image]] + packed.names[image],
