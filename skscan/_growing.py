@@ -6,6 +6,7 @@ import copy
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Memory
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
@@ -65,7 +66,12 @@ class _Places(NamedTuple):
     rows: NDArray[np.intp]
 
 
-def grow(model: SCANClusterer, images: FileImages, earlier: NDArray[np.integer]) -> Growth:
+def grow(
+    model: SCANClusterer,
+    images: FileImages,
+    earlier: NDArray[np.integer],
+    memory: str | Memory | None = None,
+) -> Growth:
     """Sort new images into the clusters of a fitted clusterer.
 
     Nothing is trained. Images that were sorted before keep their clusters and all else that is
@@ -82,6 +88,8 @@ def grow(model: SCANClusterer, images: FileImages, earlier: NDArray[np.integer])
         All images as they are now, n_images of them.
     earlier : int ndarray of shape (n_images,)
         Row of each image in the arrays of `model`; -1 for a new one.
+    memory : str or object with the joblib.Memory interface, default=None
+        Where to keep the features of new images, as `memory` of the clusterer.
 
     Returns
     -------
@@ -101,7 +109,7 @@ def grow(model: SCANClusterer, images: FileImages, earlier: NDArray[np.integer])
             "without them; cluster them again."
         )
     new, kept = np.flatnonzero(earlier < 0), np.flatnonzero(earlier >= 0)
-    features, skipped = _features_of(model, images.take(new))
+    features, skipped = _features_of(model, images.take(new), memory)
     read = readable_rows(len(new), skipped)
     Z = np.asarray(model.feature_scaler_.transform(features[read]), dtype=np.float32)
     probabilities = with_gaps(model._probabilities(Z), read)
@@ -149,14 +157,14 @@ def _keep_limits(result: SCANClusterer, model: SCANClusterer) -> None:
 
 
 def _features_of(
-    model: SCANClusterer, images: FileImages
+    model: SCANClusterer, images: FileImages, memory: str | Memory | None
 ) -> tuple[NDArray[np.float32], list[SkippedImage]]:
     """Extract features; that none of the images can be read is no error here."""
     if not len(images):
         return np.zeros((0, model.n_features_in_), dtype=np.float32), []
     extractor = model.feature_extractor_
     try:
-        return extract_features(extractor, images, images.names, checked_memory(model.memory))
+        return extract_features(extractor, images, images.names, checked_memory(memory))
     except ImageReadError:
         wanted = [
             value for name, value in extractor.get_params().items() if name.endswith("errors")

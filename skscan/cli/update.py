@@ -151,7 +151,7 @@ def update(
             with _settings_of_this_run(model, **settings, verbose=verbose):
                 from skscan._growing import grow
 
-                growth = grow(model, collection, changes.earlier)
+                growth = grow(model, collection, changes.earlier, str(cache_folder()))
             grown = time.perf_counter()
             seconds |= {"loading": loaded - started - seconds["listing"], "sorting": grown - loaded}
             clusterer = growth.model
@@ -265,13 +265,11 @@ def _settings_of_this_run(model: "SCANClusterer", **settings: Any) -> Iterator[N
     parts = getattr(whole, "extractors_", [whole])
     own = [part.get_params(deep=False) for part in parts]
     use_settings(model, **settings)
-    model.set_params(memory=str(cache_folder()))
     try:
         yield
     finally:
         for part, params in zip(parts, own, strict=True):
             part.set_params(**params)
-        model.set_params(memory=None)
 
 
 def _numbers(earlier: _Earlier, changes: _Changes, labels: "np.ndarray") -> tuple[list[int], int]:
