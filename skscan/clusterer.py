@@ -31,7 +31,7 @@ from skscan._matrices import cached_fit_transform, cached_graph, check_features
 from skscan._progress import announce
 from skscan._trust import TrustMixin
 from skscan.duplicates import near_duplicates
-from skscan.exceptions import SkippedImagesWarning
+from skscan.exceptions import SkippedImagesWarning, TooFewSamplesError
 from skscan.parts import (
     default_part,
     fill_parts,
@@ -279,12 +279,12 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
             frozen_extractor = self.feature_extractor_
         n_samples = int(read.sum())
         if n_samples < 2:
-            raise ValueError(
+            raise TooFewSamplesError(
                 f"SCANClusterer needs at least 2 samples, got X with {n_samples} sample."
             )
         searched = not isinstance(self.n_clusters, Integral)
         if not searched and n_samples < self.n_clusters:
-            raise ValueError(
+            raise TooFewSamplesError(
                 f"n_clusters={self.n_clusters} must not be more than the number of samples, "
                 f"got X with n_samples={n_samples}."
             )

@@ -8,10 +8,12 @@ __all__ = [
     "ExportError",
     "ImageReadError",
     "ImagesNotFoundError",
+    "InconsistentVersionWarning",
     "ModelFileError",
     "ModelUnavailableError",
     "SkippedImagesWarning",
     "SkscanWarning",
+    "TooFewSamplesError",
     "TrainingDivergedError",
 ]
 
@@ -22,6 +24,14 @@ class SkscanWarning(UserWarning):
 
 class SkippedImagesWarning(SkscanWarning):
     """Some images could not be read and were left out."""
+
+
+class InconsistentVersionWarning(SkscanWarning):
+    """A model was saved by another release, and may predict otherwise in this one."""
+
+
+class TooFewSamplesError(ValueError):
+    """There are fewer samples, or images that could be read, than clusters are wanted."""
 
 
 class ImageReadError(ValueError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from numbers import Integral, Real
@@ -23,7 +24,7 @@ from scipy.sparse import csr_matrix, issparse
 
 import skscan
 from skscan._files import TEMPORARY_PREFIX, write_atomically
-from skscan.exceptions import ModelFileError
+from skscan.exceptions import InconsistentVersionWarning, ModelFileError
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.json"
@@ -163,6 +164,11 @@ def load(folder: str | os.PathLike) -> Any:
         If a file is damaged, missing, of a newer format, or holds what is not trusted; or if an
         extractor's own file of weights, which stays where it is, is missing or has changed.
 
+    Warns
+    -----
+    InconsistentVersionWarning
+        If another release of skscan has saved the model.
+
     Examples
     --------
     >>> import tempfile
@@ -191,11 +197,24 @@ def load(folder: str | os.PathLike) -> Any:
                 f"{folder / MODEL_FILE} has format version {version!r}; this skscan "
                 f"{skscan.__version__} reads up to {FORMAT_VERSION}. Upgrade skscan to load it."
             )
-        return _Decoder(folder, document["files"]).decode(document["estimator"])
+        estimator = _Decoder(folder, document["files"]).decode(document["estimator"])
     except ModelFileError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{folder / MODEL_FILE} is damaged: {error!r}") from error
+    _tell_of_other_release(folder, document.get("skscan_version"))
+    return estimator
+
+
+def _tell_of_other_release(folder: Path, release: Any) -> None:
+    if release != skscan.__version__:
+        warnings.warn(
+            f"The model in {str(folder)!r} was saved by skscan {release}, and this is "
+            f"{skscan.__version__}: where features or predictions were changed between the two, it "
+            "does not predict as it did. CHANGELOG.md tells; fit it again to be sure.",
+            InconsistentVersionWarning,
+            stacklevel=3,
+        )
 
 
 class _Encoder:

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from skscan import (
     SCANClusterer,
     TimmFeatureExtractor,
 )
-from skscan.exceptions import ModelFileError
+from skscan.exceptions import InconsistentVersionWarning, ModelFileError
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +258,16 @@ class TestDamage:
         document = json.loads((folder / "model.json").read_text())
         change(document)
         (folder / "model.json").write_text(json.dumps(document))
+
+    def test_another_release_is_told_of(self, folder):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            skscan.load(folder)
+        self._edit(folder, lambda document: document.update(skscan_version="0.0.1"))
+        with pytest.warns(
+            InconsistentVersionWarning, match=r"saved by skscan 0\.0\.1, and this is"
+        ):
+            skscan.load(folder)
 
     def test_newer_format(self, folder):
         self._edit(folder, lambda document: document.update(format_version=99))

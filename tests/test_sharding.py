@@ -122,6 +122,19 @@ def test_what_is_kept_is_not_computed_again(paths, tmp_path, monkeypatch):
     assert_array_equal(found, expected)
 
 
+def test_one_bar_also_where_images_cannot_be_read(paths, tmp_path, capsys):
+    (tmp_path / "notes.png").write_text("no image")
+    with pytest.warns(SkippedImagesWarning):
+        _, skipped = extract_shards(
+            PixelFeatureExtractor(8, verbose=1), [*paths, str(tmp_path / "notes.png")], tmp_path
+        )
+    assert len(skipped) == 1
+    shown = capsys.readouterr().err
+    n_images = len(paths) + 1
+    assert shown.count(f"Extracting features: {n_images}/{n_images}") == 1
+    assert "are known" not in shown
+
+
 def images_in_memory(kind):
     rng = np.random.RandomState(0)
     if kind == "array":

@@ -1,8 +1,8 @@
 """The ``skscan`` command.
 
 Results go to stdout or files; progress, warnings and errors to stderr. Exit codes: 0 success, 1
-failed, 2 wrong use (what can be known before work begins: bad options, a missing folder, no image
-in it), 130 interrupted.
+failed, 2 wrong use (bad options, a missing folder, no image in it, more clusters than images),
+130 interrupted.
 """
 
 from typing import Annotated

@@ -40,6 +40,7 @@ def evaluate(
         ),
     ] = None,
     as_json: options.Json = False,
+    quiet: options.OnlyResult = False,
 ) -> None:
     """Compare the clusters of an earlier run with known classes.
 

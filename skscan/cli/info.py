@@ -82,6 +82,7 @@ def info(
         int, typer.Option(parser=options.whole_number(1), help="Number of heads, planned.")
     ] = 24,
     as_json: options.Json = False,
+    quiet: options.OnlyResult = False,
 ) -> None:
     """Show versions, device, backbone and memory of training; with OUT, what is in that folder.
 

@@ -187,3 +187,10 @@ Quiet = Annotated[
         "--quiet", "-q", help="No progress bars, no warnings and no summary, only errors."
     ),
 ]
+OnlyResult = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="No remarks and no warnings; the result is printed all the same."
+    ),
+]
+"""For commands whose result is what they print; `reports_errors` sees to it."""

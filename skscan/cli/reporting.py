@@ -17,6 +17,7 @@ from skscan.exceptions import (
     ImageReadError,
     ModelFileError,
     ModelUnavailableError,
+    TooFewSamplesError,
     TrainingDivergedError,
 )
 
@@ -61,8 +62,8 @@ def _run(command: Callable[[], None], debug: bool) -> None:
             raise typer.Exit(INTERRUPTED) from None
         if debug:
             traceback.print_exc()
-        print(f"error: {explain(error)}", file=sys.stderr)
-        raise typer.Exit(WRONG_USE if isinstance(error, WrongUse) else FAILED) from None
+        print(f"Error: {explain(error)}", file=sys.stderr)  # as Typer writes it
+        raise typer.Exit(WRONG_USE if isinstance(error, _WRONG_USE) else FAILED) from None
 
 
 def _options_of(command: Callable[..., None]) -> set[str]:
@@ -106,6 +107,9 @@ _OS_ADVICE = {
     errno.ENOSPC: "; the disk is full, earlier files are as they were",
     errno.EDQUOT: "; the quota is used up, earlier files are as they were",
 }
+
+# The second is about the images that could be read: how many these are, only reading tells.
+_WRONG_USE: tuple[type[Exception], ...] = (WrongUse, TooFewSamplesError)
 
 # Their messages are written for the user: a ValueError of the library names the argument at
 # fault, what was got and what is taken.

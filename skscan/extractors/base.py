@@ -82,7 +82,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         ImageReadError
             If an image cannot be read and ``errors="raise"``, or none can.
         ValueError
-            If the features of an image are no finite numbers.
+            If the features of an image are no finite numbers, or `memory` is no folder.
 
         Warns
         -----

@@ -94,6 +94,8 @@ def extract_together(
     ------
     ImageReadError, ValueError
         See `ImageFeatureExtractor.extract`.
+    ValueError
+        If `memory` is no folder.
 
     Warns
     -----
@@ -102,6 +104,7 @@ def extract_together(
     """
     if memory is None:
         return _Pass(parts, images, combine, [None] * len(parts), None).run()
+    _check_folder(memory)
     if identities is None:
         identities = image_identities(images)
     stores = [_store_of(part, Path(memory) / FEATURES_FOLDER) for part in parts]
@@ -109,6 +112,19 @@ def extract_together(
         for store in stores:
             closing.callback(store.close)
         return _Pass(parts, images, combine, stores, identities).run()
+
+
+def _check_folder(memory: str | os.PathLike) -> None:
+    """Refuse what can be no folder; one that has no room is told of by the store."""
+    try:
+        os.makedirs(memory, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(
+            f"memory={os.fspath(memory)!r} cannot be used ({error.strerror}); memory takes a "
+            "folder, which is made where there is none, or None to keep nothing."
+        ) from error
+    except OSError:
+        return
 
 
 def known_images(

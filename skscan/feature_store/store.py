@@ -13,7 +13,7 @@ import numpy as np
 
 from skscan._files import NO_ROOM, write_atomically
 from skscan.exceptions import SkscanWarning
-from skscan.feature_store.shards import INDEX_SUFFIX, Shard, ShardWriter
+from skscan.feature_store.shards import FEATURES_SUFFIX, INDEX_SUFFIX, Shard, ShardWriter
 
 __all__ = ["FeatureStore"]
 
@@ -201,17 +201,32 @@ class FeatureStore:
                 # A process that was killed, or is just beginning, leaves an empty file.
                 if isinstance(error, FileNotFoundError) or not index.stat().st_size:
                     continue
-                self._tell_of_unusable(index, str(error))
+                self._drop_unusable(index, str(error))
             except OSError as error:
                 self._tell_of_unusable(index, error.strerror or str(error))
             else:
                 shards.append(shard)
         return shards
 
+    def _drop_unusable(self, index: Path, reason: str) -> None:
+        """Remove a shard that will never be of use, so that it is told of once."""
+        try:
+            index.unlink(missing_ok=True)
+            index.with_suffix(FEATURES_SUFFIX).unlink(missing_ok=True)
+        except OSError:
+            self._tell_of_unusable(index, reason)
+            return
+        warnings.warn(
+            f"{str(index)!r} was damaged ({reason}) and has been removed; its features are "
+            "computed again, and nothing else is lost.",
+            SkscanWarning,
+            stacklevel=4,
+        )
+
     def _tell_of_unusable(self, index: Path, reason: str) -> None:
         warnings.warn(
             f"{str(index)!r} cannot be used ({reason}); its features are computed again. Delete it "
             f"and {index.stem}.features beside it to be rid of this warning.",
             SkscanWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

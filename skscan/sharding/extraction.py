@@ -142,9 +142,11 @@ def extract_shards(
         tasks = [(worker, subset(seen, rows), place, raises) for rows in shards]
         map_shards(_extract_shard, tasks, n_jobs, take)
     tell_once(said)
-    if len(asked):
-        _tell_of_lost_features(place, ~known_images(parts, place, identities) & readable)
-    return extract_features(extractor, collection, images, kept)
+    lost = ~known_images(parts, place, identities) & readable
+    _tell_of_lost_features(place, lost)
+    # what is left but unreadable images is read from the memory: no second bar is needed for it
+    last = extractor if lost.any() else worker_copy(extractor)
+    return extract_features(last, collection, images, kept)
 
 
 def check_kept_by_image(extractor: Any) -> list[Any]:

@@ -46,6 +46,12 @@ def digit_images() -> list[tuple[int, Image.Image]]:
     ]
 
 
+@pytest.fixture(scope="session")
+def write_digits() -> Callable[[Path, list[tuple[int, Image.Image]]], Path]:
+    """Write images into a sub-folder for each class."""
+    return write_folder
+
+
 @pytest.fixture
 def digits_folder(tmp_path: Path, digit_images: list[tuple[int, Image.Image]]) -> Path:
     """A folder with a sub-folder for each class."""

@@ -185,7 +185,7 @@ def test_files_that_are_no_checkpoints(skscan, tmp_path):
     path.write_text("404: Not Found")
     run = skscan("convert", path, "-o", tmp_path / "out", "--stem", "cifar")
     assert run.exit_code == 1
-    assert run.stderr.startswith(f"error: '{path}' ")
+    assert run.stderr.startswith(f"Error: '{path}' ")
     assert "Traceback" not in run.stderr
     write(path, {"backbone.conv1.weight": torch.zeros(2)})
     run = skscan("convert", path, "-o", tmp_path / "out", "--stem", "cifar")

@@ -190,7 +190,7 @@ def test_a_training_that_diverges_is_explained(skscan, cifar, tmp_path, monkeypa
     monkeypatch.setattr(runner, "train_pretext", diverge)
     run = skscan("reproduce", "cifar10", "--data", cifar, "-o", tmp_path / "out", *SMALL)
     assert run.exit_code == 1
-    assert "error: simclr: the loss is nan in epoch 0" in run.stderr
+    assert "Error: simclr: the loss is nan in epoch 0" in run.stderr
 
 
 def test_missing_and_wrong_data(skscan, tmp_path):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import QUICK, write_folder
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,6 +19,7 @@ from skscan.cli import app
 from skscan.report import Decisions
 from skscan.report.run import read_run
 
+QUICK = ["--effort", "fast", "--backbone", "pixels", "--quiet"]
 N_FIRST = 180
 
 
@@ -33,10 +33,10 @@ def by_path(out):
 
 
 @pytest.fixture(scope="session")
-def first(tmp_path_factory, digit_images):
+def first(tmp_path_factory, digit_images, write_digits):
     """A folder of 180 digits and the results of a run on them."""
     place = tmp_path_factory.mktemp("first")
-    folder = write_folder(place / "photos", digit_images[:N_FIRST])
+    folder = write_digits(place / "photos", digit_images[:N_FIRST])
     (folder / "notes.txt").write_text("no image")
     out = place / "out"
     arguments = ["cluster", str(folder), "-k", "4", "-o", str(out), "--evaluate", *QUICK]
@@ -266,9 +266,11 @@ def test_from_another_folder(skscan, grown, monkeypatch):
     assert all(path.startswith("photos/") for path in by_path(grown / "out"))
 
 
-def test_a_zip_that_was_written_anew_is_known_by_its_entries(skscan, tmp_path, digit_images):
+def test_a_zip_that_was_written_anew_is_known_by_its_entries(
+    skscan, tmp_path, digit_images, write_digits
+):
     def write(n_images):
-        folder = write_folder(tmp_path / f"first-{n_images}", digit_images[:n_images])
+        folder = write_digits(tmp_path / f"first-{n_images}", digit_images[:n_images])
         with zipfile.ZipFile(tmp_path / "photos.zip", "w") as file:
             for path in sorted(folder.rglob("*.png")):
                 file.write(path, path.relative_to(folder))

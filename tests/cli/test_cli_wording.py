@@ -107,7 +107,7 @@ def test_a_cache_that_is_no_folder_is_named(command, shared_digits, tmp_path, mo
     monkeypatch.setenv("SKSCAN_CACHE", str(place))
     code, _, said = command("cluster", shared_digits, "-k", 3, "-o", tmp_path / "out", "-q")
     assert code == 1
-    assert f"error: the cache folder {place} cannot be used" in said
+    assert f"Error: the cache folder {place} cannot be used" in said
     assert "SKSCAN_CACHE" in said
 
 

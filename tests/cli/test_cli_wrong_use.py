@@ -29,6 +29,21 @@ def test_k_that_is_no_number_of_clusters(skscan, shared_digits, k):
     assert_one_line_error(skscan("cluster", shared_digits, "-k", k), 2, k)
 
 
+def test_k_above_the_images_that_can_be_read(skscan, tmp_path, digit_images, write_digits):
+    folder = write_digits(tmp_path / "photos", digit_images[:5])
+    (folder / "notes.txt").write_text("no image")
+    arguments = ["cluster", folder, "-o", tmp_path / "out", *QUICK, "-k"]
+    assert_one_line_error(skscan(*arguments, 7), 2, "more than the 6 images")
+    assert_one_line_error(skscan(*arguments, 6), 2, "-k 6", "of which 5 could be read")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [["-k", 3], ["--colour"], ["-k", "many"]])
+def test_every_error_begins_with_the_same_word(skscan, tmp_path, arguments):
+    run = skscan("cluster", tmp_path / "nowhere", *arguments)
+    assert run.stderr.strip().splitlines()[-1].startswith("Error: ")
+
+
 def test_k_is_required(skscan, shared_digits):
     assert_one_line_error(skscan("cluster", shared_digits), 2, "-k")
 

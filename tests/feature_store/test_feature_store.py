@@ -129,8 +129,24 @@ def test_another_store_is_told_of_and_not_used(tmp_path):
 def test_a_file_that_is_no_index(tmp_path):
     _, index = filled(tmp_path)
     index.write_bytes(b"something else altogether")
-    with pytest.warns(SkscanWarning, match="not written by this version"):
+    with pytest.warns(SkscanWarning, match="not written by this version.* has been removed"):
         assert n_known(tmp_path) == 0
+    assert [path.name for path in (tmp_path / "key").iterdir()] == ["about.json"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # told of once
+        assert n_known(tmp_path) == 0
+
+
+def test_a_file_that_cannot_be_removed_is_told_of_again(tmp_path, monkeypatch):
+    def refuse(self, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    _, index = filled(tmp_path)
+    index.write_bytes(b"something else altogether")
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    for _ in range(2):
+        with pytest.warns(SkscanWarning, match="cannot be used .* Delete it"):
+            assert n_known(tmp_path) == 0
 
 
 def test_two_writers_at_once(tmp_path):

@@ -85,6 +85,15 @@ def test_wrong_files_are_refused(load, document, results, changes, message):
         load(document | changes, results)
 
 
+def test_images_that_left_the_run_are_left_out(load, document, results):
+    gone = document["images"][0]["path"]
+    document["images"].append({"path": "gone.png", "class": "0", "moved": True})
+    summary = json.loads((results / "summary.json").read_text())
+    (results / "summary.json").write_text(json.dumps(summary | {"run": document["run"]}))
+    assert gone in load(document, results).images
+    assert "gone.png" not in load(document, results).images
+
+
 def test_images_of_no_run_are_refused(load, document, results):
     document["images"].append({"path": "/etc/passwd", "class": "0", "moved": True})
     with pytest.raises(ValueError, match="no image of that run"):

@@ -1,7 +1,9 @@
 """The report in a real browser: read, reviewed, exported, and carried out."""
 
+import csv
 import json
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from skscan.cli import app
 from skscan.report import Decisions, page, write_report
+from skscan.report.files import read_rows, run_id
 from skscan.report.page_data import build_page_data
 
 N_IMAGES, N_CLUSTERS = 120, 4
@@ -167,6 +170,68 @@ def test_decisions_are_taken_over_from_a_file(view, digits, downloads):
         json.dumps(other),
     )
     assert "another run" in message
+
+
+def rewritten(write_run, digits, kept, *, n_new):
+    """The same run after an update: images that are gone, and new ones before all others."""
+    rows = read_rows(digits / "clusters.csv", ["path", "cluster"])
+    paths = [str(tmp) for tmp in (digits.parent / "photos" / f"new{i}.png" for i in range(n_new))]
+    for path in paths:
+        Image.new("L", (8, 8), 100).save(path)
+    clusters = [0] * n_new + [int(rows[row]["cluster"]) for row in kept]
+    paths += [rows[row]["path"] for row in kept]
+    numbers = [*range(len(rows), len(rows) + n_new), *kept]
+    summary = json.loads((digits / "summary.json").read_text())
+    summary |= {"run": run_id(digits)}
+    write_run(digits, paths, np.array(clusters), n_clusters=N_CLUSTERS, summary=summary)
+    with open(digits / "images.csv", "w", encoding="utf-8", errors="surrogateescape") as file:
+        table = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        table.writerow(["path", "version", "number"])
+        table.writerows(zip(paths, [""] * len(paths), numbers, strict=True))
+    return paths
+
+
+@pytest.mark.parametrize("n_shown", [None, 40])
+def test_decisions_hold_on_when_images_come_and_go(
+    view, digits, downloads, write_run, monkeypatch, n_shown
+):
+    shown = view(digits)
+    path_of = shown.run("return [...Array(skscan.store.images.n).keys()].map(skscan.store.path)")
+    shown.run(
+        """const {review} = skscan; review.rename("1", "ones"); review.move([5, 6, 30], "3");
+        review.reject([7, 31], true); review.split([50, 51], "pair");"""
+    )
+    kept = [row for row in range(N_IMAGES) if row not in (0, 6, 7, 50)]
+    paths = rewritten(write_run, digits, kept, n_new=3)
+    if n_shown is not None:  # a page that shows some of the images
+        few = partial(build_page_data, max_shown=n_shown)
+        monkeypatch.setattr(page, "build_page_data", few)
+        monkeypatch.setattr("skscan.report.page_data.N_EXAMPLES", 1)
+    shown = view(digits)
+    assert shown.run("return skscan.store.images.n") == (n_shown or len(paths))
+    exported = export(shown, downloads)
+    listed = {
+        image["path"]: image
+        for image in json.loads(exported.read_text())["images"]
+        if image.get("moved") or image.get("rejected")
+    }
+    there = {image: entry for image, entry in listed.items() if image in paths}
+    moved = {image: entry["class"] for image, entry in there.items() if entry.get("moved")}
+    assert moved == {path_of[5]: "3", path_of[30]: "3", path_of[51]: "new-1"}
+    assert [image for image in there if there[image].get("rejected")] == [path_of[31]]
+    decisions = Decisions.load(exported, digits)
+    assert set(decisions.images) == set(paths)
+    assert decisions.to_labels([path_of[51], path_of[1], paths[0]]).tolist() == [
+        "pair",
+        "ones",
+        "Cluster 0",
+    ]
+    if n_shown is None:
+        assert shown.run("return skscan.review.rejectedImages().map(skscan.store.path)") == [
+            path_of[31]
+        ]
+    shown.press("Undo")  # what was decided before can be undone
+    assert shown.run("return skscan.review.classes.has('new-1')") is False
 
 
 def test_names_that_are_taken_are_refused(view, digits):

@@ -149,7 +149,7 @@ def test_wrong_use_is_told_in_one_line(results, tmp_path, server):
     assert fails(tmp_path / "none")[0] == 2
     assert fails(results, "--images", tmp_path / "none") == (
         2,
-        f"error: no such folder or zip: --images {tmp_path / 'none'}",
+        f"Error: no such folder or zip: --images {tmp_path / 'none'}",
     )
     assert fails(results, "--port", "70000")[0] == 2
     code, message = fails(results)
