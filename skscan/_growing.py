@@ -111,9 +111,8 @@ def grow(
     new, kept = np.flatnonzero(earlier < 0), np.flatnonzero(earlier >= 0)
     features, skipped = _features_of(model, images.take(new), memory)
     read = readable_rows(len(new), skipped)
-    Z = np.asarray(model.feature_scaler_.transform(features[read]), dtype=np.float32)
-    probabilities = with_gaps(model._probabilities(Z), read)
-    scores = with_gaps(model._scores_of(features[read], Z), read)
+    Z, probabilities, scores = _sorted(model, features[read])
+    probabilities, scores = with_gaps(probabilities, read), with_gaps(scores, read)
     row_now = np.full(len(model.labels_), -1, dtype=np.intp)
     row_now[earlier[kept]] = kept
 
@@ -154,6 +153,18 @@ def _keep_limits(result: SCANClusterer, model: SCANClusterer) -> None:
         scores = model.outlier_scores_
         result._outlier_limit = outlier_limit(scores)
         result._usual_limit = float(np.nanquantile(scores, USUAL))
+
+
+def _sorted(
+    model: SCANClusterer, features: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return scaled features, probabilities and outlier scores."""
+    if not len(features):  # which scalers refuse
+        shapes = (0, model._n_features_out), (0, model.n_clusters_), (0,)
+        nothing = [np.zeros(shape, dtype=np.float32) for shape in shapes]
+        return nothing[0], nothing[1], nothing[2]
+    Z = np.asarray(model.feature_scaler_.transform(features), dtype=np.float32)
+    return Z, model._probabilities(Z), model._scores_of(features, Z)
 
 
 def _features_of(
@@ -214,8 +225,8 @@ def _known_places(model: SCANClusterer) -> _Places:
     """Return where samples of a model lie: those that outliers are measured to, at first."""
     if hasattr(model, "_known_rows"):
         return _Places(model._known_features, model._known_rows)
-    read = np.flatnonzero(model.labels_ >= 0)
-    return _Places(model._outlier_scorer.references, read[some_rows(len(read), MAX_REFERENCES)])
+    read, features = np.flatnonzero(model.labels_ >= 0), model._outlier_scorer.references
+    return _Places(features, read[some_rows(len(read), len(features))])  # as the scorer chose
 
 
 def _moved(places: _Places, row_now: NDArray[np.intp]) -> _Places:

@@ -5,6 +5,7 @@ are passed around, hold none.
 """
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from skscan._cache_folder import cache_folder
@@ -34,7 +35,10 @@ def thumbnail_cache() -> Path:
 
 
 def prune_cache() -> None:
-    """Drop what was not used for longest: features and results to 4 GiB each, thumbnails to 1."""
+    """Drop what was not used for longest: features and results to 4 GiB each, thumbnails to 1.
+
+    The work is done by then: a folder that cannot be used was told of when it was needed.
+    """
     from joblib import Memory
 
     from skscan.extractors.passes import FEATURES_FOLDER
@@ -42,7 +46,8 @@ def prune_cache() -> None:
     from skscan.report.thumbnail_store import ThumbnailStore
 
     prune(cache_folder() / FEATURES_FOLDER, _BYTES_LIMIT)
-    Memory(cache_folder(), verbose=0).reduce_size(bytes_limit=_BYTES_LIMIT)
+    with suppress(OSError):
+        Memory(cache_folder(), verbose=0).reduce_size(bytes_limit=_BYTES_LIMIT)
     store = ThumbnailStore(thumbnail_cache())
     store.prune()
     store.close()

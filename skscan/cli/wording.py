@@ -31,6 +31,8 @@ _PHRASES_OF_CACHE = [
      r"used (\3); name one that can be written to by SKSCAN_CACHE"),
     (_MEMORY, r"the cache folder \1\2"),
     ("choose another (place|memory)", "name another folder by SKSCAN_CACHE"),
+    ("See that the file can be read and written to, or remove it", r"\g<0>, or name another folder "
+     "by SKSCAN_CACHE"),
 ]  # fmt: skip
 _PHRASES = [
     (r"of n_clusters=(\d+) clusters", r"of the \1 clusters"),
