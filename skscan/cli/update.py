@@ -140,9 +140,10 @@ def update(
             page = report_of_fit(paths) if report else None
             collection: Any = images_of(paths, page)
             changes = _compare(earlier, source, paths, versions_of(collection))
-            if changes.none:
-                _say_nothing_new(earlier.summary, as_json=as_json, quiet=quiet)
-                return
+        if changes.none:
+            _say_nothing_new(earlier.summary, as_json=as_json, quiet=quiet)
+            return
+        with only_results_on_stdout():
             seconds = {"listing": time.perf_counter() - started}
             model = load_model(out)
             _check_model(model, earlier)

@@ -251,7 +251,7 @@ def test_images_may_have_been_moved(skscan, grown):
     os.rename("photos", "elsewhere")
     run = skscan("update", "out")
     assert run.exit_code == 2
-    assert "no longer in photos; --images FOLDER tells" in run.stderr
+    assert f"no longer in {grown / 'photos'}; --images FOLDER tells" in run.stderr
     run = skscan("update", "out", "--images", "elsewhere", "--json", "--quiet")
     assert run.exit_code == 0, run.stderr
     assert json.loads(run.stdout)["update"]["n_changed"] == 0
