@@ -14,6 +14,9 @@ from skscan.outliers import N_NEIGHBORS, OutlierScorer, left_out_lengths, outlyi
 
 __all__ = ["Assessment", "TrustMixin"]
 
+_OF_GROWTH = ("_known_features", "_known_rows", "_outlier_limit", "_usual_limit", "_was_added")
+"""What a model knows that has taken in new samples, see `skscan._growing`; a fit ends it."""
+
 
 class Assessment(NamedTuple):
     """All that a fitted estimator says of samples.
@@ -117,6 +120,8 @@ class TrustMixin(FittedHeadsMixin):
         if graph is None:
             n_neighbors = min(N_NEIGHBORS, len(Z) - 1)
             graph = NeighborMiner(n_neighbors, n_jobs=self.n_jobs).fit_transform(Z)
+        for name in _OF_GROWTH:
+            self.__dict__.pop(name, None)
         lengths = left_out_lengths(self.feature_scaler_, features)
         self._outlier_scorer, scores = OutlierScorer.fit(Z, lengths, graph, self.n_jobs)
         self.outlier_scores_ = with_gaps(scores, read)

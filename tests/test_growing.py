@@ -123,6 +123,14 @@ def test_a_model_of_a_search_has_its_number_and_can_no_longer_be_cut(digits):
     assert model.cut(2).n_clusters_ == 2
 
 
+def test_a_new_fit_forgets_the_growth(fitted, digits):
+    grown = grown_by(fitted, digits, [*range(N_OLD), *[-1] * 50]).model
+    anew = grown.fit(digits[:100])
+    again = grown_by(anew, digits[:120], [*range(100), *[-1] * 20])
+    assert again.n_added == 20
+    assert again.model.neighbors_.shape == (120, 120)
+
+
 def test_a_model_without_its_samples_is_refused(fitted, digits, tmp_path):
     model = load(save(fitted, tmp_path / "model"))
     del model._outlier_scorer

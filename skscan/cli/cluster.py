@@ -110,7 +110,7 @@ def cluster(
     Writes to OUT: clusters.csv (path, cluster, confidence, second_cluster), skipped.csv (images
     that could not be read, with the reason), contact_sheets/ (one picture for each cluster, most
     typical images first), report.html (the same in a browser, to name and repair classes), model/
-    (for `skscan predict`) and summary.json.
+    (for `skscan predict`), images.csv (what each file was, for `skscan update`) and summary.json.
     """
     out = out if out is not None else _default_results_folder(folder)
     started = time.perf_counter()

@@ -3,6 +3,7 @@
 import os
 import re
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -109,6 +110,23 @@ def test_a_cache_that_is_no_folder_is_named(command, shared_digits, tmp_path, mo
     assert code == 1
     assert f"Error: the cache folder {place} cannot be used" in said
     assert "SKSCAN_CACHE" in said
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder of the system")
+def test_a_cache_that_cannot_be_made_is_named_and_stops_no_report(command, results, monkeypatch):
+    monkeypatch.setenv("SKSCAN_CACHE", "/proc/nowhere")
+    code, _, said = command("report", results)
+    assert code == 0
+    assert "/proc/nowhere" in said
+    assert "name another folder by SKSCAN_CACHE" in said
+
+
+def test_what_only_prints_its_result_prints_it_quietly(command, results):
+    for name in ("info", "evaluate"):
+        loud, quiet = command(name, results), command(name, results, "--quiet")
+        assert loud[:2] == quiet[:2]
+        assert quiet[1]
+        assert quiet[2] == ""
 
 
 @pytest.mark.parametrize("name", ["extract", "predict", "report", "export"])
