@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from skscan._laws import Power
+from skscan._laws import Logarithm, Power
 from skscan.neighbors import NeighborMiner
 from skscan.neighbors.approximate import (
     FORETELLING_ROWS,
@@ -41,11 +41,13 @@ class ExactMining:
 class ApproximateMining:
     """Seconds of a row in the building of the index and in a step of a query, and steps of a query.
 
-    All by the number of rows.
+    All by the number of rows. The first two grow with its logarithm: a graph has so many layers,
+    and memory so many levels. (By a power of it 1,281,167 rows were foretold to take 3.5 times as
+    long as they did.)
     """
 
-    build: Power
-    step: Power
+    build: Logarithm
+    step: Logarithm
     walk: Power
 
     def __call__(self, n_rows: float) -> float:
@@ -107,7 +109,7 @@ def try_approximate_mining(
         builds.append((len(part), build / len(part)))
         steps.append((len(part), query / index.walk))
     walk = law_of_walks([index.least_walk for index in indexes])
-    return ApproximateMining(Power.through(*builds), Power.through(*steps), walk)
+    return ApproximateMining(Logarithm.through(*builds), Logarithm.through(*steps), walk)
 
 
 def _index(X: NDArray[np.float32], indexes: list[FaissSearch]) -> None:

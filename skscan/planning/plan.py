@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from skscan._fitted import MAX_PROBABILITY_BYTES
@@ -134,7 +135,7 @@ def _stages(job: Job, machine: Machine, images: bool) -> list[Stage]:
 def _seconds(job: Job, machine: Machine, approximate: bool) -> dict[str, float]:
     """Return the seconds of each stage after extraction, without those of writing."""
     n = job.n_samples
-    mining = machine.exact_mining
+    mining: Callable[[float], float] = machine.exact_mining
     if approximate and machine.approximate_mining is not None:
         mining = machine.approximate_mining
     sample = job.sample_of_starts

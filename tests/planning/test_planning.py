@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from skscan import ClusterTrainer, NeighborMiner, SelfLabelTrainer
-from skscan._laws import Line, Power
+from skscan._laws import Line, Logarithm, Power
 from skscan.cli import app
 from skscan.neighbors import choice
 from skscan.planning import Machine, machine, measure_machine, mining, plan_fit, trial
@@ -27,7 +27,7 @@ MACHINE = Machine(
     scaling=Line(0.1, 1e-5),
     exact_mining=ExactMining(1e-5, 1e-8),
     approximate_mining=ApproximateMining(
-        Power(1e4, 1e-4, 0.2), Power(1e4, 1e-6, 0.2), Power(1e4, 64, 0.0)
+        Logarithm(1e4, 1e-4, 1e-5), Logarithm(1e4, 1e-6, 1e-7), Power(1e4, 64, 0.0)
     ),
     starts=Line(0.1, 1e-5),
     label_step=0.01,
@@ -109,7 +109,8 @@ def test_without_an_approximate_search_the_square_is_foretold():
 
 @pytest.mark.parametrize(("walk", "seconds"), [(60.0, 169), (600.0, 10_010)])
 def test_mining_is_foretold_as_the_search_that_a_miner_takes(walk, seconds):
-    trial = ApproximateMining(Power(1e6, 1e-4, 0.0), Power(1e6, 1e-6, 0.0), Power(1e6, walk, 0.0))
+    build, step = Logarithm(1e6, 1e-4, 0.0), Logarithm(1e6, 1e-6, 0.0)
+    trial = ApproximateMining(build, step, Power(1e6, walk, 0.0))
     tried = replace(MACHINE, approximate_mining=trial)
     plan = plan_fit(Job(1_000_000, 768, 10), tried)
     assert plan.searches_approximately == (seconds < 1000)
@@ -182,6 +183,9 @@ def test_laws_pass_through_what_was_measured():
     law = Power.through((100, 1.0), (400, 2.0))
     assert [law(count) for count in (100, 400, 1600)] == pytest.approx([1, 2, 4])
     assert Power.through((100, 2.0), (400, 1.0))(1600) == 1.0
+    law = Logarithm.through((100, 1.0), (400, 2.0))
+    assert [law(count) for count in (100, 400, 1600)] == pytest.approx([1, 2, 3])
+    assert Logarithm.through((100, 2.0), (400, 1.0))(1600) == 1.0
 
 
 def test_the_report_on_images_is_tried(quick_trial):
@@ -202,7 +206,7 @@ def test_mining_is_tried_on_rows_that_are_finite(quick_trial):
 def test_a_trial_of_approximate_mining(quick_trial):
     pytest.importorskip("faiss", reason="needs the extra skscan[faiss]")
     X = np.random.RandomState(0).randn(400, 8).astype(np.float32)
-    found = mining.try_approximate_mining(X, 5, partial(machine._seconds, clock=time.perf_counter))
+    found = mining.try_approximate_mining(X, 5, partial(trial.seconds_of, clock=time.perf_counter))
     assert found(1000) > 0
 
 
