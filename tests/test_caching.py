@@ -51,7 +51,7 @@ def cut_short(folder):
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
 def test_results_that_were_cut_short_are_told_of_once_and_replaced(tmp_path, mmap_mode, caplog):
     memory = Memory(str(tmp_path), verbose=0)
-    expected = call_cached(memory, squares, (5,), mmap_mode=mmap_mode)
+    expected = np.array(call_cached(memory, squares, (5,), mmap_mode=mmap_mode))
     cut_short(tmp_path)
     with pytest.warns(SkscanWarning, match=r"memory=.* are damaged or cut short") as told:
         found = call_cached(memory, squares, (5,), mmap_mode=mmap_mode)

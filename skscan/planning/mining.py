@@ -98,18 +98,20 @@ def try_approximate_mining(
         None where faiss is not installed.
     """
     indexes: list[FaissSearch] = []
-    builds, steps = [], []
+    builds, steps, walks = [], [], []
     for part in parts_to_foretell_from(X):
         try:
             build = seconds(partial(_index, part, indexes))
         except ImportError:
             return None
-        index, asked = indexes[-1], part[:N_QUERIES]
+        index, asked = indexes.pop(), part[:N_QUERIES]
         query = seconds(partial(index.query, asked, n_neighbors + 1)) / len(asked)
         builds.append((len(part), build / len(part)))
         steps.append((len(part), query / index.walk))
-    walk = law_of_walks([index.least_walk for index in indexes])
-    return ApproximateMining(Logarithm.through(*builds), Logarithm.through(*steps), walk)
+        walks.append(index.least_walk)
+    return ApproximateMining(
+        Logarithm.through(*builds), Logarithm.through(*steps), law_of_walks(walks)
+    )
 
 
 def _index(X: NDArray[np.float32], indexes: list[FaissSearch]) -> None:
