@@ -59,42 +59,40 @@ def memory_of_stages(job: Job, *, approximate: bool) -> dict[str, float]:
     n, k = job.n_samples, job.n_clusters
     scaled = n * job.n_components * NUMBER
     mined = n * (N_NEIGHBORS + 1)
-    affinity = 2 * AFFINITY_ENTRIES * n * N_NEIGHBORS * NUMBER
-    table, table_of_torch = mined * NUMBER, mined * LONG_NUMBER
-    base = LIBRARIES + WORKSPACE
-    inputs = 0 if scaled > MAX_BYTES_READ else scaled + 2 * mined * NUMBER
+    mapped = scaled > MAX_BYTES_READ
+    inputs = 0 if mapped else scaled + 2 * mined * NUMBER
     copy = 0 if scaled > MAX_COPY_BYTES else scaled
+    table, table_of_torch = mined * NUMBER, mined * LONG_NUMBER
+    entries = AFFINITY_ENTRIES * n * N_NEIGHBORS
+    affinity = 2 * entries * NUMBER
+    edges = min(entries, MAX_EDGES) * BYTES_OF_AN_EDGE
     block = min(n * k, MAX_ENTRIES) * NUMBER
-    edges = min(2 * AFFINITY_ENTRIES * n * N_NEIGHBORS / 2, MAX_EDGES) * BYTES_OF_AN_EDGE
     sample = job.sample_of_starts * job.n_components * NUMBER
-    anchors = min(job.batch_size, n)
-    step = 2 * anchors * (k * job.heads_together + job.n_components) * NUMBER
-    batch = n / job.self_label_schedule[0]
+    step = 2 * min(job.batch_size, n) * (k * job.heads_together + job.n_components) * NUMBER
+    own_labels = n / job.self_label_schedule[0] * k * NUMBER
     probabilities = n * k * NUMBER
-    known = inputs + copy + table
-    return {
-        "scaling": base + min(scaled, MAX_SCALED_BYTES),
-        "mining": base + (inputs and scaled) + _bytes_of_search(job, approximate),
-        "starts": base + known + 3 * affinity + 2 * sample,
-        "heads": base + known + table_of_torch + affinity + step,
-        "selection": base
-        + known
+    training = inputs + copy + table
+    held = {
+        "scaling": min(scaled, MAX_SCALED_BYTES),
+        "mining": (0 if mapped else scaled) + _bytes_of_search(job, approximate),
+        "starts": training + 3 * affinity + 2 * sample,
+        "heads": training + table_of_torch + affinity + step,
+        "selection": training
         + table_of_torch
         + 2 * affinity
         + COPIES_WHILE_JUDGING * block
         + edges,
-        "self-labelling": base
-        + inputs
+        "self-labelling": inputs
         + table
         + table_of_torch
-        + scaled
-        + COPIES_OF_OWN_LABELS * batch * k * NUMBER,
-        "evidence": base
-        + inputs
+        + scaled  # squares, for their mean
+        + COPIES_OF_OWN_LABELS * own_labels,
+        "evidence": inputs
         + table
         + 2 * block
         + (0 if probabilities > MAX_PROBABILITY_BYTES else probabilities),
     }
+    return {name: LIBRARIES + WORKSPACE + n_bytes for name, n_bytes in held.items()}
 
 
 def _bytes_of_search(job: Job, approximate: bool) -> float:
