@@ -8,7 +8,7 @@ Beside the sets of the other benchmarks there are subsets of 2, 3, 5 and 7 class
 random, and sets that put classes of STL-10 and of Fashion-MNIST together, for more than ten. Labels
 make the sets and serve the ranks and the ARI, which compares the cut of the merge tree at the true
 number with the classes; the search does not see them. A rank of "-" means that the truth is no
-proposal at all: no peak of the score.
+proposal at all: not among the first five.
 """
 
 from __future__ import annotations

@@ -21,9 +21,8 @@ print("proposals:", clusterer.cluster_count_.proposals[:4])
 # %%
 # The evidence
 # ------------
-# A peak of the score says: coming down to so many clusters was cheap, going on is
-# not. Look at the first two or three; classes often form groups of their own,
-# which are a peak too.
+# A high score says: so many clusters can be apart without mixing much, and merging
+# down to them was cheap, while going on is not. Look at the first two or three.
 
 from skscan.plotting import ClusterCountDisplay
 

@@ -12,18 +12,42 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
+from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import Interval
 
-from skscan.graph import neighbor_table, symmetric_affinity
-from skscan.merge_tree import MergeTree, grow_merge_tree
+from skscan.graph import neighbor_table, shared_neighbor_affinity, symmetric_affinity
+from skscan.merge_tree import MergeTree, grow_merge_tree, sums_between
 
-__all__ = ["ClusterCountCurve", "ClusterCountSearch", "agreement_of_cuts", "merge_gaps", "peaks"]
+__all__ = [
+    "ClusterCountCurve",
+    "ClusterCountSearch",
+    "agreement_of_cuts",
+    "merge_gaps",
+    "mixing_of_clusters",
+]
 
 MAX_CLUSTERS = 50
 """Largest number of clusters that is tried unless the user sets another."""
 
+MAX_SAMPLES = 2000
+"""Of more samples so many are drawn.
+
+How much clusters mix in a graph of so many neighbors depends on how dense the samples lie: with
+13,000 instead of 2,000 images of ten classes the 20th eigenvalue fell from .16 to .06. The weight
+of the mixing holds for about this density.
+"""
+
 RESAMPLE_SHARE = 0.7
 """Share of the samples that each tree is grown from."""
+
+MIXING_WEIGHT = 12
+"""What mixing counts in the score, chosen on sets of known classes: see `benchmarks/README.md`."""
+
+GAP_WEIGHT = 0.5
+"""What the merge gap counts in the score, chosen with it."""
+
+N_PROPOSALS = 5
+"""Numbers that are proposed."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +58,10 @@ class ClusterCountCurve:
     ----------
     n_clusters : int ndarray of shape (n_numbers,)
         The numbers that were tried, from 2 on.
+    mixing : ndarray of shape (n_numbers,)
+        How much clusters mix at least that are so many: the k-th smallest eigenvalue of the
+        normalised Laplacian of the graph of shared neighbors, averaged over resamples. It is near
+        0 as long as so many clusters can be apart, and rises when more are asked for.
     merge_gap : ndarray of shape (n_numbers,)
         Logarithm of how much more it costs to go on merging from so many clusters than it cost to
         come down to so many, averaged over trees grown from resamples.
@@ -43,11 +71,12 @@ class ClusterCountCurve:
         Share of the pairs within a cluster of one tree that stay together in another, for the
         worst cluster, averaged over pairs of trees (Tibshirani and Walther, 2005).
     score : ndarray of shape (n_numbers,)
-        What the numbers are ranked by: the merge gap times the root of the number, as gaps
-        between many merges are narrower than between few.
+        What the numbers are ranked by: the logarithm of the number, less twelve times the mixing,
+        plus half the merge gap times the root of the number, as gaps between many merges are
+        narrower than between few. The factors were chosen where the truth was known.
     proposals : tuple of int
-        Peaks of the score, the highest first. The first two are worth a look: classes often form
-        groups of their own, such as animals and vehicles, which are a peak too.
+        The numbers of highest score, up to five, the highest first. The first two are worth a
+        look.
 
     Examples
     --------
@@ -55,19 +84,21 @@ class ClusterCountCurve:
     >>> from skscan.cluster_count import ClusterCountCurve
     >>> curve = ClusterCountCurve(
     ...     n_clusters=np.array([2, 3]),
+    ...     mixing=np.array([0.01, 0.02]),
     ...     merge_gap=np.array([0.1, 0.5]),
     ...     stability=np.array([0.7, 0.9]),
     ...     prediction_strength=np.array([0.6, 0.8]),
-    ...     score=np.array([0.14, 0.87]),
-    ...     proposals=(3,),
+    ...     score=np.array([0.64, 1.29]),
+    ...     proposals=(3, 2),
     ... )
     >>> print(curve)
-    n_clusters  merge_gap  stability  prediction_strength  score  proposal
-             2       0.10       0.70                 0.60   0.14
-             3       0.50       0.90                 0.80   0.87  1st
+    n_clusters  mixing  merge_gap  stability  prediction_strength  score  proposal
+             2   0.010       0.10       0.70                 0.60   0.64  2nd
+             3   0.020       0.50       0.90                 0.80   1.29  1st
     """
 
     n_clusters: NDArray[np.integer]
+    mixing: NDArray[np.floating]
     merge_gap: NDArray[np.floating]
     stability: NDArray[np.floating]
     prediction_strength: NDArray[np.floating]
@@ -82,12 +113,16 @@ class ClusterCountCurve:
         }
 
     def __str__(self) -> str:
-        evidence = ("merge_gap", "stability", "prediction_strength", "score")
+        evidence = ("mixing", "merge_gap", "stability", "prediction_strength", "score")
+        digits = {"mixing": 3}  # small, and what tells numbers apart is smaller
         ranks = dict(zip(self.proposals, ("1st", "2nd", "3rd"), strict=False))
         lines = ["  ".join(("n_clusters", *evidence, "proposal"))]
         for row, number in enumerate(self.n_clusters):
             cells = [f"{number:10d}"]
-            cells += [f"{getattr(self, name)[row]:{len(name)}.2f}" for name in evidence]
+            cells += [
+                f"{getattr(self, name)[row]:{len(name)}.{digits.get(name, 2)}f}"
+                for name in evidence
+            ]
             lines.append("  ".join([*cells, ranks.get(int(number), "")]).rstrip())
         return "\n".join(lines)
 
@@ -95,10 +130,11 @@ class ClusterCountCurve:
 class ClusterCountSearch(BaseEstimator):
     """Search for the number of clusters.
 
-    Several resamples are over-clustered into small groups, and these are merged step by step on the
-    neighbor graph. Where the next merge costs much more than the one before, there is a natural
+    Several resamples are over-clustered into small groups. The eigenvalues of the graph between
+    these groups say how many clusters can be apart without mixing much; and the groups are merged
+    step by step: where the next merge costs much more than the one before, there is a natural
     number of clusters. No labels are seen. At least 2 clusters are proposed: whether samples form
-    clusters at all is not judged.
+    clusters at all is not judged. Of more than 2,000 samples as many are drawn at random.
 
     Parameters
     ----------
@@ -142,7 +178,8 @@ class ClusterCountSearch(BaseEstimator):
         features : ndarray of shape (n_samples, n_features)
             At least 2 samples.
         neighbors : csr_matrix of shape (n_samples, n_samples)
-            Distances to the mined neighbors; self may be among them.
+            Distances to the mined neighbors; self may be among them. Of more than 2,000 samples
+            those that are drawn get as many neighbors among themselves.
         random_state : RandomState
             Source of every draw.
 
@@ -151,14 +188,28 @@ class ClusterCountSearch(BaseEstimator):
         curve : ClusterCountCurve
         """
         self._validate_params()
-        affinity = symmetric_affinity(neighbor_table(neighbors))
-        trees = _grow_trees(features, affinity, self.n_resamples, random_state)
-        numbers = np.arange(2, self._largest(len(features), trees) + 1)
+        n_samples = len(features)
+        table: NDArray[np.integer] = neighbor_table(neighbors)
+        if n_samples > MAX_SAMPLES:
+            features, table = _thin_out(features, table, random_state)
+        resamples = _draw_resamples(len(features), self.n_resamples, random_state)
+        affinity = symmetric_affinity(table)
+        trees = [grow_merge_tree(features, affinity, random_state, rows) for rows in resamples]
+        numbers = np.arange(2, self._largest(n_samples, trees) + 1)
+        affinity = shared_neighbor_affinity(table)
+        mixing = np.mean(
+            [
+                mixing_of_clusters(tree.groups[rows], affinity[rows][:, rows], numbers)
+                for tree, rows in zip(trees, resamples, strict=True)
+            ],
+            axis=0,
+        )
         gap = merge_gaps(trees, numbers)
         stability, strength = agreement_of_cuts(trees, numbers)
-        score = gap * np.sqrt(numbers)
-        proposals = tuple(int(numbers[row]) for row in peaks(score))
-        return ClusterCountCurve(numbers, gap, stability, strength, score, proposals)
+        score = np.log(numbers) - MIXING_WEIGHT * mixing + GAP_WEIGHT * gap * np.sqrt(numbers)
+        best = np.argsort(-score, kind="stable")[:N_PROPOSALS]
+        proposals = tuple(int(number) for number in numbers[best])
+        return ClusterCountCurve(numbers, mixing, gap, stability, strength, score, proposals)
 
     def _largest(self, n_samples: int, trees: Sequence[MergeTree]) -> int:
         wanted = self.max_clusters or min(MAX_CLUSTERS, int(np.sqrt(n_samples)))
@@ -166,16 +217,59 @@ class ClusterCountSearch(BaseEstimator):
         return max(min(wanted, min(tree.n_groups for tree in trees) - 1), 2)
 
 
-def _grow_trees(
+def _thin_out(
     features: NDArray[np.floating],
-    affinity: sparse.csr_matrix,
-    n_trees: int,
+    table: NDArray[np.integer],
     random_state: np.random.RandomState,
-) -> list[MergeTree]:
-    n_samples = len(features)
+) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
+    """Draw samples, and find as many neighbors among them as the table has, and self."""
+    rows = np.sort(random_state.choice(len(features), MAX_SAMPLES, replace=False))
+    others = table[rows] != rows[:, None]
+    n_neighbors = min(int(others.sum(axis=1).max()) + 1, MAX_SAMPLES)
+    features = features[rows]
+    nearest = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(features)
+    return features, nearest.kneighbors(features, return_distance=False)
+
+
+def _draw_resamples(
+    n_samples: int, n_resamples: int, random_state: np.random.RandomState
+) -> list[NDArray[np.integer]]:
     size = max(int(RESAMPLE_SHARE * n_samples), 2)
-    draws = [random_state.choice(n_samples, size, replace=False) for _ in range(n_trees)]
-    return [grow_merge_tree(features, affinity, random_state, np.sort(rows)) for rows in draws]
+    draws = [random_state.choice(n_samples, size, replace=False) for _ in range(n_resamples)]
+    return [np.sort(rows) for rows in draws]
+
+
+def mixing_of_clusters(
+    groups: NDArray[np.integer], affinity: sparse.csr_matrix, numbers: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    r"""Eigenvalues of the normalised Laplacian of the graph between groups.
+
+    The k-th smallest, :math:`\lambda_k`, bounds how well groups can be joined into k clusters: of
+    the affinity of the worst cluster at least :math:`\lambda_k / 2` leads out of it (Lee, Oveis
+    Gharan and Trevisan, "Multiway spectral partitioning and higher-order Cheeger inequalities",
+    2014). Each affinity counts as a share of its own cluster's, so small clusters count too.
+
+    Parameters
+    ----------
+    groups : int ndarray of shape (n_samples,)
+        Group of each sample.
+    affinity : csr_matrix of shape (n_samples, n_samples)
+        Symmetric affinity of the samples.
+    numbers : int ndarray of shape (n_numbers,)
+        Each k, from 1 on; clipped to the number of groups.
+
+    Returns
+    -------
+    mixing : ndarray of shape (n_numbers,)
+        From 0, where k clusters have no link between them, to 2.
+    """
+    names, groups = np.unique(groups, return_inverse=True)
+    between = sums_between(groups, affinity, len(names))
+    # a group without any link is apart from all others
+    between[np.diag_indices(len(names))] += between.sum(axis=1) == 0
+    root = np.sqrt(between.sum(axis=1))
+    similarity = np.linalg.eigvalsh(between / np.outer(root, root))[::-1]
+    return np.maximum(1 - similarity[np.minimum(numbers, len(names)) - 1], 0)
 
 
 def merge_gaps(trees: Sequence[MergeTree], numbers: NDArray[np.integer]) -> NDArray[np.floating]:
@@ -230,23 +324,6 @@ def agreement_of_cuts(
         found.append([_agreement(_indicator(a).T @ shared @ _indicator(b)) for a, b in columns])
     stability, strength = np.mean(found, axis=0).T
     return stability, strength
-
-
-def peaks(score: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Positions that no neighbor surpasses, the highest first; of a plateau, its left end.
-
-    Parameters
-    ----------
-    score : ndarray of shape (n,)
-
-    Returns
-    -------
-    positions : int ndarray
-        At least one.
-    """
-    padded = np.concatenate([[-np.inf], score, [-np.inf]])
-    found = np.flatnonzero((score > padded[:-2]) & (score >= padded[2:]))
-    return found[np.argsort(-score[found], kind="stable")]
 
 
 def _indicator(clusters: NDArray[np.integer]) -> NDArray[np.floating]:

@@ -9,10 +9,13 @@ from scipy import sparse
 from skscan._blocks import row_blocks
 from skscan._files import allocate_array
 
-__all__ = ["neighbor_table", "symmetric_affinity"]
+__all__ = ["neighbor_table", "shared_neighbor_affinity", "symmetric_affinity"]
 
 # Larger tables are mapped from temporary files.
 _MAX_BYTES_IN_MEMORY = 2**30
+
+# Pairs that share a neighbor are counted for about so many at once.
+_MAX_SHARED = 2**22
 
 
 def neighbor_table(neighbors: sparse.csr_matrix) -> NDArray[np.intp]:
@@ -79,3 +82,44 @@ def symmetric_affinity(
     links.sum_duplicates()
     links.data[:] = 1.0  # a neighbor that is named twice counts once
     return ((links + links.T) * np.float32(0.5)).tocsr()
+
+
+def shared_neighbor_affinity(table: NDArray[np.integer]) -> sparse.csr_matrix:
+    """Weigh the pairs of a table of neighbors by how many neighbors they share.
+
+    Pairs that bridge two clusters share few neighbors, so they weigh much less than in
+    `symmetric_affinity`.
+
+    Parameters
+    ----------
+    table : int ndarray of shape (n_samples, width)
+        Neighbors of each sample; self counts as one, whether it is among them or not.
+
+    Returns
+    -------
+    affinity : csr_matrix of shape (n_samples, n_samples), float32
+        Symmetric; for pairs of which one names the other the square of the Jaccard index of their
+        neighbors (Jarvis and Patrick, "Clustering using a similarity measure based on shared near
+        neighbors", 1973, count them), for others 0.
+    """
+    n_samples, width = table.shape
+    samples = np.arange(n_samples)
+    rows = np.concatenate([samples, np.repeat(samples, width)])
+    columns = np.concatenate([samples, table.ravel()])
+    named = sparse.csr_matrix(
+        (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(n_samples, n_samples)
+    )
+    named.data[:] = 1  # a neighbor that is named twice counts once
+    linked = symmetric_affinity(table)
+    linked.data[:] = 1
+    affinity = sparse.vstack(
+        [
+            (named[block] @ named.T).multiply(linked[block])
+            for block in row_blocks(n_samples, width**2, _MAX_SHARED)
+        ],
+        format="csr",
+    )
+    counts = np.diff(named.indptr)
+    either = np.repeat(counts, np.diff(affinity.indptr)) + counts[affinity.indices] - affinity.data
+    affinity.data = np.square(affinity.data / either, dtype=np.float32)
+    return affinity

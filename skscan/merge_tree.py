@@ -21,6 +21,7 @@ __all__ = [
     "grow_merge_tree",
     "information_linkage",
     "small_groups",
+    "sums_between",
 ]
 
 MAX_GROUPS = 150
@@ -188,11 +189,19 @@ def affinity_between(
 
     Each sample also counts as a neighbor of itself, as it does in the neighbor graph.
     """
+    return sums_between(groups, affinity, n_groups) + np.diag(
+        np.bincount(groups, minlength=n_groups)
+    )
+
+
+def sums_between(
+    groups: NDArray[np.integer], affinity: sparse.csr_matrix, n_groups: int
+) -> NDArray[np.floating]:
+    """Sum the affinity over pairs of groups, without self; shape (n_groups, n_groups)."""
     members = sparse.csr_matrix(
         (np.ones(len(groups)), (np.arange(len(groups)), groups)), shape=(len(groups), n_groups)
     )
-    between = (members.T @ affinity @ members).toarray()
-    return between + np.diag(np.bincount(groups, minlength=n_groups))
+    return (members.T @ affinity @ members).toarray()
 
 
 def information_linkage(

@@ -1,16 +1,20 @@
 """How many clusters: the pieces of evidence against plain versions, and known numbers."""
 
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import block_diag
+from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.metrics import adjusted_rand_score
 
 from skscan import ClusterCountSearch, FeatureScaler, NeighborMiner
-from skscan.cluster_count import agreement_of_cuts, merge_gaps, peaks
+from skscan.cluster_count import agreement_of_cuts, merge_gaps, mixing_of_clusters
+from skscan.graph import symmetric_affinity
 from skscan.merge_tree import MergeTree, information_linkage
 
 
@@ -65,13 +69,22 @@ def test_shapes_and_ranges_of_the_curve():
     X, _ = make_blobs(300, centers=4, random_state=0)
     curve = search(X, max_clusters=12, n_resamples=3)
     np.testing.assert_array_equal(curve.n_clusters, np.arange(2, 13))
-    for values in (curve.merge_gap, curve.stability, curve.prediction_strength, curve.score):
+    for values in (
+        curve.mixing,
+        curve.merge_gap,
+        curve.stability,
+        curve.prediction_strength,
+        curve.score,
+    ):
         assert values.shape == (11,)
         assert np.isfinite(values).all()
     assert (curve.merge_gap >= 0).all()
+    assert (np.diff(curve.mixing) >= 0).all()
+    assert curve.mixing[0] >= 0
     assert (curve.stability <= 1).all()
     assert ((curve.prediction_strength >= 0) & (curve.prediction_strength <= 1)).all()
-    assert curve.proposals[0] == curve.n_clusters[curve.score.argmax()]
+    order = np.argsort(-curve.score)
+    np.testing.assert_array_equal(curve.proposals, curve.n_clusters[order[:5]])
 
 
 def test_curve_prints_a_row_for_each_number_and_becomes_json():
@@ -126,9 +139,56 @@ def test_merge_gap_is_the_log_ratio_of_neighboring_costs():
     np.testing.assert_allclose(gaps, np.log([8, 2, 1]))
 
 
-def test_peaks_come_highest_first():
-    np.testing.assert_array_equal(peaks(np.array([1.0, 3, 2, 5, 0, 4])), [3, 5, 1])
-    np.testing.assert_array_equal(peaks(np.zeros(3)), [0])
+def slow_mixing(affinity):
+    """Eigenvalues of the normalised Laplacian, in ascending order."""
+    degrees = affinity.sum(axis=1)
+    walk = np.diag(1 / degrees) @ affinity
+    return np.sort(np.linalg.eigvals(np.eye(len(affinity)) - walk).real)
+
+
+def test_mixing_of_single_samples_is_the_spectrum_of_their_graph():
+    weights = np.random.RandomState(0).rand(8, 8)
+    weights += weights.T
+    mixing = mixing_of_clusters(np.arange(8), csr_matrix(weights), np.arange(1, 9))
+    np.testing.assert_allclose(mixing, slow_mixing(weights), atol=1e-7)
+
+
+def test_mixing_sums_the_links_between_groups():
+    weights = np.random.RandomState(1).rand(9, 9)
+    weights += weights.T
+    groups = np.array([0, 0, 3, 3, 5, 5, 5, 8, 8])  # names may be left out
+    members = (groups[:, None] == np.unique(groups)).astype(float)
+    mixing = mixing_of_clusters(groups, csr_matrix(weights), np.array([1, 2, 3, 4, 9]))
+    expected = slow_mixing(members.T @ weights @ members)
+    np.testing.assert_allclose(mixing, expected[[0, 1, 2, 3, 3]], atol=1e-7)
+
+
+def test_nothing_mixes_up_to_the_number_of_parts_of_the_graph():
+    weights = block_diag(np.ones((4, 4)), np.ones((2, 2)), np.ones((3, 3)), np.zeros((1, 1)))
+    mixing = mixing_of_clusters(np.arange(10), csr_matrix(weights), np.arange(1, 7))
+    np.testing.assert_allclose(mixing[:4], 0, atol=1e-7)
+    assert (mixing[4:] > 0.5).all()
+
+
+def test_small_classes_are_counted():
+    sizes = [300, 300, 300, 40, 40]
+    X, _ = make_blobs(sizes, centers=5 * np.eye(10)[:5], cluster_std=1, random_state=0)
+    assert 5 in search(X, 20).proposals[:2]
+
+
+@pytest.mark.parametrize("n_neighbors", [5, 20])
+def test_of_many_samples_some_are_drawn_and_get_neighbors_of_their_own(n_neighbors):
+    X, _ = make_blobs(2500, n_features=8, centers=6, cluster_std=0.5, random_state=0)
+    graph = NeighborMiner(n_neighbors).fit_transform(X)
+    with mock.patch(
+        "skscan.cluster_count.symmetric_affinity", side_effect=symmetric_affinity
+    ) as spy:
+        curve = ClusterCountSearch().search(X, graph, np.random.RandomState(0))
+    (table,) = spy.call_args.args
+    assert table.shape == (2000, n_neighbors + 1)
+    np.testing.assert_array_equal(table[:, 0], np.arange(2000))
+    assert table.max() < 2000
+    assert curve.proposals[0] == 6
 
 
 def test_more_clusters_than_groups_are_not_tried():
