@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skscan.cluster_count import ClusterCountCurve
@@ -116,7 +117,9 @@ class ClusterCountDisplay:
                 fontweight="bold",
             )
         ax.margins(y=0.12)
-        ax.set_ylim(bottom=0)
+        # the score falls far below where more clusters than there are would mix
+        proposed = curve.score[np.isin(curve.n_clusters, curve.proposals)]
+        ax.set_ylim(bottom=min(0, 1.2 * proposed.min()))
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="number of clusters", ylabel="score, stability, strength")
         ax.legend(frameon=False, fontsize="small")
