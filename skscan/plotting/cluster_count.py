@@ -118,7 +118,7 @@ class ClusterCountDisplay:
             )
         ax.margins(y=0.12)
         # the score falls far below where more clusters than there are would mix
-        proposed = curve.score[np.isin(curve.n_clusters, curve.proposals)]
+        proposed = curve.score[np.isin(curve.n_clusters, curve.proposals[: len(_PLACES)])]
         ax.set_ylim(bottom=min(0, 1.2 * proposed.min()))
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="number of clusters", ylabel="score, stability, strength")
