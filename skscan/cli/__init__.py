@@ -32,6 +32,7 @@ from skscan.cli.terminal import show_warnings_as_lines
 app = typer.Typer(
     name="skscan",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     epilog="""Examples:

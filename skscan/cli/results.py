@@ -57,6 +57,7 @@ SKIPPED_HEADER = ("path", "reason")
 IMAGES_HEADER = ("path", "version", "number")
 _STAGING = ".skscan-partial"
 _WRITER = "process"
+_PLACED_SHEETS = "contact_sheets_in_place"
 
 
 class ResultsFolder:
@@ -90,7 +91,8 @@ class ResultsFolder:
         self._created = [] if existed else _missing_folders(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._refuse_running_writer()
-        shutil.rmtree(self.staging, ignore_errors=True)  # left by a run that was killed
+        self._finish_commit()  # of a run that was killed in the middle of it
+        shutil.rmtree(self.staging, ignore_errors=True)  # left by one that was killed before
         self.staging.mkdir()
         (self.staging / _WRITER).write_text(str(os.getpid()))
         return self
@@ -124,6 +126,8 @@ class ResultsFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        with suppress(OSError):
+            self._finish_commit()
         shutil.rmtree(self.staging, ignore_errors=True)
         for folder in self._created:  # only those still empty: nothing was committed
             with suppress(OSError):
@@ -133,20 +137,31 @@ class ResultsFolder:
         """Put what was staged in place, with `summary` beside it.
 
         Each file, and the model as a whole, is replaced in one step; the summary comes last, so
-        that it never speaks of results that are not there. The report on an earlier run goes,
-        since it would speak of other clusters; its thumbnails may be kept for the next one.
+        that it never speaks of results that are not there. Once the model is in place there is no
+        way back: what an interruption or a kill leaves staged is put in place by this process on
+        its way out, or by the next one that writes to the folder. The report on an earlier run
+        goes, since it would speak of other clusters; its thumbnails may be kept for the next one.
         """
         with naming(self.folder):
             self._stage_summary(summary)
             (self.folder / REPORT).unlink(missing_ok=True)
             if not keep_thumbnails:
                 shutil.rmtree(self.folder / REPORT_FILES, ignore_errors=True)
-            self._replace_model()
-            self._replace_contact_sheets()
-            self._replace(CLUSTERS)
-            self._replace(SKIPPED)
-            self._replace(IMAGES)
-            self._replace(SUMMARY)
+            try:
+                self._replace_model()
+            finally:
+                self._finish_commit()
+
+    def _finish_commit(self) -> None:
+        """Put in place what is staged beside a model that is in place already."""
+        from skscan.persistence import MODEL_FILE
+
+        if (self.staging / MODEL / MODEL_FILE).exists() or not (self.staging / SUMMARY).exists():
+            return
+        self._replace_contact_sheets()
+        for name in (CLUSTERS, SKIPPED, IMAGES, SUMMARY):  # the summary last
+            if (self.staging / name).exists():
+                self._replace(name)
 
     def amend(self, summary: dict[str, Any]) -> None:
         """Replace the summary of results that are in place."""
@@ -155,10 +170,10 @@ class ResultsFolder:
             self._replace(SUMMARY)
 
     def _stage_summary(self, summary: dict[str, Any]) -> None:
-        with (self.staging / SUMMARY).open("w", encoding="utf-8") as file:
-            json.dump(
-                {"format": FORMAT, "format_version": FORMAT_VERSION, **summary}, file, indent=2
-            )
+        from skscan._files import write_atomically
+
+        content = {"format": FORMAT, "format_version": FORMAT_VERSION, **summary}
+        write_atomically(self.staging / SUMMARY, json.dumps(content, indent=2).encode())
 
     def _replace(self, name: str) -> None:
         os.replace(self.staging / name, self.folder / name)
@@ -169,15 +184,18 @@ class ResultsFolder:
         replace_model(self.staging / MODEL, self.folder / MODEL)
 
     def _replace_contact_sheets(self) -> None:
-        staged = self.staging / CONTACT_SHEETS
+        staged, placing = self.staging / CONTACT_SHEETS, self.staging / _PLACED_SHEETS
         target = self.folder / CONTACT_SHEETS
         target.mkdir(exist_ok=True)
-        new = sorted(os.listdir(staged))
-        for old in target.glob("cluster_*.jpg"):
-            if old.name not in new:
-                old.unlink()
-        for name in new:
-            os.replace(staged / name, target / name)
+        if staged.exists():
+            new = set(os.listdir(staged))
+            for old in target.glob("cluster_*.jpg"):
+                if old.name not in new:
+                    old.unlink()
+            staged.rename(placing)  # from here on some may be in place, and must stay
+        if placing.exists():
+            for name in sorted(os.listdir(placing)):
+                os.replace(placing / name, target / name)
 
 
 def _is_running(process: int) -> bool:

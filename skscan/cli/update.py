@@ -34,7 +34,7 @@ from skscan.cli.outcome import (
 from skscan.cli.predict import load_model, use_settings
 from skscan.cli.report import ImagesNow
 from skscan.cli.reporting import reports_errors
-from skscan.cli.results import IMAGES, IMAGES_HEADER, ResultsFolder, is_results_folder
+from skscan.cli.results import IMAGES, IMAGES_HEADER, SUMMARY, ResultsFolder, is_results_folder
 from skscan.cli.tables import naming, read_table
 from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
 
@@ -86,20 +86,30 @@ class _Changes:
     names : list of str
         Paths of the images of now, as the run would have written them.
     versions : list of str
+    rows : int ndarray of shape (n_images,)
+        Row of each image in the run; -1 for one that is new.
     earlier : int ndarray of shape (n_images,)
-        Row of each image in the run; -1 for one that is new or was changed.
-    n_changed, n_removed : int
+        The same, and -1 for one that was changed.
+    n_removed : int
     """
 
     names: list[str]
     versions: list[str]
+    rows: "np.ndarray"
     earlier: "np.ndarray"
-    n_changed: int
     n_removed: int
 
     @property
+    def n_known(self) -> int:
+        return int((self.rows >= 0).sum())
+
+    @property
+    def n_changed(self) -> int:
+        return self.n_known - int((self.earlier >= 0).sum())
+
+    @property
     def n_new(self) -> int:
-        return int((self.earlier < 0).sum()) - self.n_changed
+        return len(self.names) - self.n_known
 
     @property
     def none(self) -> bool:
@@ -121,8 +131,8 @@ def update(
 ) -> None:
     """Sort what a folder has gained into the classes that were found in it.
 
-    Only images that are new, or were changed, are looked at, and sorted with the model in OUT,
-    which is not trained again. All others keep their class, its number and its name; those that are
+    Only images that are new, or were changed (by size or time), are looked at, and sorted with the
+    model in OUT, which is not trained again. All others keep their class, its number and its name; those that are
     gone from the folder leave the results. Tables, contact sheets, model and report in OUT are
     brought up to date, and what was decided in the report holds on.
 
@@ -130,18 +140,20 @@ def update(
     of them, `skscan cluster` may find better classes, with other numbers.
     """
     started = time.perf_counter()
-    earlier = _read_earlier(out)
-    source = images or _place_of_images(earlier.summary)
-    paths = find_images(source, results=out)
+    interrupt.keep(lambda: f"The results in {escaped(str(out))} are as they were.")
+    _refuse_other_folders(out)
     verbose = int(not quiet)
     with ResultsFolder(out) as results:
-        interrupt.keep(lambda: f"The results in {escaped(str(out))} are as they were.")
+        earlier = _read_earlier(out)
+        source = images or _place_of_images(earlier)
+        paths = find_images(source, results=out)
         with only_results_on_stdout():
             page = report_of_fit(paths) if report else None
             collection: Any = images_of(paths, page)
             changes = _compare(earlier, source, paths, versions_of(collection))
+        _refuse_other_images(earlier, changes, source)
         if changes.none:
-            _say_nothing_new(earlier.summary, as_json=as_json, quiet=quiet)
+            _say_nothing_new(earlier.summary, source, as_json=as_json, quiet=quiet)
             return
         with only_results_on_stdout():
             seconds = {"listing": time.perf_counter() - started}
@@ -165,7 +177,7 @@ def update(
                     results, clusterer, collection, rows, skipped, known, verbose=verbose
                 )
         seconds["total"] = time.perf_counter() - started
-        summary = _summarise(earlier, changes, growth, skipped, seconds)
+        summary = _summarise(earlier, source, changes, growth, skipped, seconds)
         summary |= {"out": str(out), "n_numbered": n_numbered}
         results.commit(summary, keep_thumbnails=report)
         prune_cache()
@@ -196,48 +208,76 @@ def update(
         _print_summary(summary)
 
 
+def _refuse_other_folders(out: Path) -> None:
+    from skscan.report.files import read_summary
+
+    if (out / SUMMARY).is_file() and not is_results_folder(out):
+        raise WrongUse(f"{escaped(str(out / SUMMARY))} is damaged, or none of `skscan cluster`")
+    if not is_results_folder(out):
+        raise WrongUse(f"{escaped(str(out))} holds no results of `skscan cluster`")
+    read_summary(out)  # refuses those of a later release
+
+
 def _read_earlier(out: Path) -> _Earlier:
     """Read what is known of a run.
 
     Raises
     ------
     WrongUse
-        If there is none, or one of a release that did not note how files were.
+        If it is one of a release that did not note how files were.
+    CommandFailed
+        If it is damaged.
     """
     from skscan.report.files import read_summary
 
-    if not is_results_folder(out):
-        raise WrongUse(f"{escaped(str(out))} holds no results of `skscan cluster`")
     if not (out / IMAGES).is_file():
         raise WrongUse(
             f"{escaped(str(out))} holds no {IMAGES}, as of an earlier release: what is new cannot "
             "be told. Sort the folder once more with `skscan cluster`"
         )
-    rows: list[ImageRow] = [
-        (row["path"], row["version"], int(row["number"]) if row["number"] else "")
-        for row in read_table(out / IMAGES, IMAGES_HEADER)
-    ]
-    return _Earlier(out, read_summary(out), rows)
+    summary = read_summary(out)
+    if not isinstance(summary.get("folder"), str):
+        raise CommandFailed(f'{escaped(str(out / SUMMARY))} is damaged: its "folder" is no text')
+    try:
+        rows: list[ImageRow] = [
+            (row["path"], row["version"], int(row["number"]) if row["number"] else "")
+            for row in read_table(out / IMAGES, IMAGES_HEADER)
+        ]
+    except ValueError as error:
+        raise CommandFailed(f"{escaped(str(out / IMAGES))} is damaged: {error}") from error
+    return _Earlier(out, summary, rows)
 
 
-def _place_of_images(summary: dict[str, Any]) -> Path:
-    """Return where the images of a run lie; a relative place counts from where it was started."""
-    from skscan.report.run import find_images_of_run
+def _place_of_images(earlier: _Earlier) -> Path:
+    """Return where the images of a run lie.
 
-    folder = str(summary["folder"])
-    (place,) = find_images_of_run(summary, [folder])
-    if not os.path.exists(place):
+    A relative place counts from where the run was started, also where the current folder has one of
+    that name: other images would take the place of those that were sorted.
+    """
+    folder, start = earlier.summary["folder"], earlier.summary.get("working_folder", "")
+    usual = os.path.join(start, folder)
+    for place in (usual, folder):
+        if os.path.exists(place):
+            return Path(folder if start == os.getcwd() else place)
+    raise WrongUse(
+        f"the images lie no longer in {escaped(usual)}; --images FOLDER tells where they lie now"
+    )
+
+
+def _refuse_other_images(earlier: _Earlier, changes: _Changes, source: Path) -> None:
+    """Refuse images of which none was sorted before: these would leave the results."""
+    if earlier.rows and not changes.n_known:
         raise WrongUse(
-            f"the images lie no longer in {escaped(place)}; --images FOLDER tells where they lie "
-            "now"
+            f"none of the {len(earlier.rows):,} images that were sorted lies in "
+            f"{escaped(str(source))}: is it another folder? `skscan predict` sorts the images of "
+            "other folders into these classes"
         )
-    return Path(place)
 
 
 def _compare(earlier: _Earlier, source: Path, paths: list[str], versions: list[str]) -> _Changes:
     import numpy as np
 
-    folder, length = str(earlier.summary["folder"]), len(os.fsdecode(source))
+    folder, length = earlier.summary["folder"], len(os.fsdecode(source))
     names = [folder + path[length:] for path in paths]
     known = {path: (row, version) for row, (path, version, _) in enumerate(earlier.rows)}
     unknown = (-1, "")
@@ -246,7 +286,7 @@ def _compare(earlier: _Earlier, source: Path, paths: list[str], versions: list[s
     differs = [old != new for (_, old), new in zip(found, versions, strict=True)]
     changed = (rows >= 0) & np.array(differs, dtype=bool)
     n_removed = len(known) - int((rows >= 0).sum())
-    return _Changes(names, versions, np.where(changed, -1, rows), int(changed.sum()), n_removed)
+    return _Changes(names, versions, rows, np.where(changed, -1, rows), n_removed)
 
 
 def _check_model(model: "SCANClusterer", earlier: _Earlier) -> None:
@@ -274,10 +314,13 @@ def _settings_of_this_run(model: "SCANClusterer", **settings: Any) -> Iterator[N
 
 
 def _numbers(earlier: _Earlier, changes: _Changes, labels: "np.ndarray") -> tuple[list[int], int]:
-    """Return the numbers of the images that could be read, and how many were given by now."""
+    """Return the numbers of the images that could be read, and how many were given by now.
+
+    A file that was changed keeps its number: decisions on it hold on.
+    """
     n_numbered = earlier.n_numbered
     numbers = []
-    for row, label in zip(changes.earlier.tolist(), labels.tolist(), strict=True):
+    for row, label in zip(changes.rows.tolist(), labels.tolist(), strict=True):
         if label < 0:
             continue
         known = earlier.rows[row][2] if row >= 0 else ""
@@ -289,6 +332,7 @@ def _numbers(earlier: _Earlier, changes: _Changes, labels: "np.ndarray") -> tupl
 
 def _summarise(
     earlier: _Earlier,
+    source: Path,
     changes: _Changes,
     growth: "Growth",
     skipped: list[tuple[str, str]],
@@ -297,7 +341,7 @@ def _summarise(
     from skscan import __version__
     from skscan.report.files import run_id
 
-    before = earlier.summary
+    before = {name: value for name, value in earlier.summary.items() if name != "report"}
     model = growth.model
     classes = classes_from_folders(changes.names) if "accuracy" in before else None
     unlike = [
@@ -316,6 +360,7 @@ def _summarise(
         "made": f"{datetime.now():%Y-%m-%d %H:%M}",
         "run": run_id(earlier.out),
         "update": {
+            "folder": str(source),
             "n_new": changes.n_new,
             "n_changed": changes.n_changed,
             "n_removed": changes.n_removed,
@@ -328,17 +373,21 @@ def _summarise(
     }
 
 
-def _say_nothing_new(summary: dict[str, Any], *, as_json: bool, quiet: bool) -> None:
+def _say_nothing_new(summary: dict[str, Any], source: Path, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         nothing = {"n_new": 0, "n_changed": 0, "n_removed": 0, "n_unlike": 0, "unlike": []}
         say_json(summary | {"update": summary.get("update", {}) | nothing})
     elif not quiet:
-        say(f"images     {summary['n_images']:,}, of which none is new, changed or gone")
+        say(
+            f"images     {summary['n_images']:,} in {escaped(str(source))}, of which none is new, "
+            "changed or gone"
+        )
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
     skipped, changes = summary["n_skipped"], summary["update"]
-    say(f"images     {summary['n_images']:,}" + (f" ({skipped:,} skipped)" if skipped else ""))
+    tail = f" ({skipped:,} skipped)" if skipped else ""
+    say(f"images     {summary['n_images']:,} in {escaped(changes['folder'])}{tail}")
     say(
         f"new        {changes['n_new']:,}; {changes['n_changed']:,} were changed, "
         f"{changes['n_removed']:,} are gone"
@@ -347,8 +396,8 @@ def _print_summary(summary: dict[str, Any]) -> None:
     print_figures(summary)
     if changes["n_unlike"]:
         say(
-            f"unlike     {changes['n_unlike']:,} of the new images are unlike those that the "
-            "classes were found on:"
+            f"unlike     of the new images {changes['n_unlike']:,} unlike those that the classes "
+            "were found on:"
         )
         for each in changes["unlike"][:_MOST_LISTED]:
             say(

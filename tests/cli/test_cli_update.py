@@ -28,6 +28,11 @@ def read_table(path):
         return list(csv.DictReader(file))
 
 
+def change_summary(out, **changes):
+    summary = json.loads((out / "summary.json").read_text())
+    (out / "summary.json").write_text(json.dumps(summary | changes))
+
+
 def by_path(out):
     return {row["path"]: row for row in read_table(out / "clusters.csv")}
 
@@ -50,9 +55,7 @@ def grown(first, tmp_path, digit_images, monkeypatch):
     """The same, with 20 more digits in the folder; the current folder is where both lie."""
     for name in ("photos", "out"):
         shutil.copytree(first / name, tmp_path / name)  # keeps the times of the files
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    summary |= {"folder": "photos", "working_folder": str(tmp_path)}
-    (tmp_path / "out" / "summary.json").write_text(json.dumps(summary))
+    change_summary(tmp_path / "out", folder="photos", working_folder=str(tmp_path))
     for table in ("clusters.csv", "skipped.csv", "images.csv"):
         content = (tmp_path / "out" / table).read_text()
         (tmp_path / "out" / table).write_text(content.replace(str(first / "photos"), "photos"))
@@ -146,7 +149,7 @@ def test_nothing_new_changes_nothing(skscan, grown):
     before = {path.name: path.read_bytes() for path in (grown / "out").glob("*.*")}
     run = skscan("update", "out")
     assert run.exit_code == 0
-    assert run.stdout.strip() == "images     201, of which none is new, changed or gone"
+    assert run.stdout.strip() == "images     201 in photos, of which none is new, changed or gone"
     assert {path.name: path.read_bytes() for path in (grown / "out").glob("*.*")} == before
     told = json.loads(skscan("update", "out", "--json").stdout)["update"]
     assert told["n_new"] == 0
@@ -299,6 +302,13 @@ def test_a_zip_that_was_written_anew_is_known_by_its_entries(
             1,
             "was changed since the model",
         ),
+        (
+            lambda out: (out / "images.csv").write_text("path,version,number\na.png,1-2,x\n"),
+            1,
+            "images.csv is damaged: invalid literal",
+        ),
+        (lambda out: change_summary(out, folder=3), 1, "summary.json is damaged"),
+        (lambda out: (out / "summary.json").write_text("{"), 2, "summary.json is damaged"),
     ],
 )
 def test_results_that_cannot_be_updated_are_left_and_named(skscan, grown, spoil, code, words):
@@ -335,3 +345,75 @@ def test_clustering_a_grown_folder_anew_tells_of_the_other_way(skscan, grown):
         "cluster", "photos", "-k", 4, "-o", "out", "--effort", "fast", "--backbone", "pixels"
     )
     assert "are new since" not in again.stderr
+
+
+def test_images_of_another_folder_are_refused(skscan, grown, digit_images, write_digits):
+    write_digits(grown / "other", digit_images[:20])
+    for path in list((grown / "other").rglob("*.png")):
+        path.rename(path.with_name(f"other-{path.name}"))
+    before = (grown / "out" / "clusters.csv").read_bytes()
+    run = skscan("update", "out", "--images", "other")
+    assert run.exit_code == 2
+    assert "none of the 181 images that were sorted lies in other" in run.stderr
+    assert (grown / "out" / "clusters.csv").read_bytes() == before
+
+
+def test_a_folder_of_the_same_name_elsewhere_is_not_looked_at(skscan, grown, monkeypatch):
+    (grown / "elsewhere" / "photos").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(grown / "elsewhere" / "photos" / "0000.png")
+    monkeypatch.chdir(grown / "elsewhere")
+    run = skscan("update", grown / "out")
+    assert run.exit_code == 0, run.stderr
+    assert f"201 in {grown / 'photos'}" in run.stdout
+    assert "new        20; 0 were changed, 0 are gone" in run.stdout
+
+
+def test_images_that_were_copied_keep_classes_and_numbers(skscan, grown):
+    skscan("update", "out", "--quiet")
+    images = read_table(grown / "out" / "images.csv")
+    clusters = {path: row["cluster"] for path, row in by_path(grown / "out").items()}
+    shutil.move(grown / "photos", grown / "before")
+    shutil.copytree(grown / "before", grown / "moved", copy_function=shutil.copyfile)
+    told = json.loads(skscan("update", "out", "--images", "moved", "--json").stdout)["update"]
+    assert (told["n_new"], told["n_changed"], told["n_removed"]) == (0, 201, 0)
+    now = read_table(grown / "out" / "images.csv")
+    assert [row["number"] for row in now] == [row["number"] for row in images]
+    assert {path: row["cluster"] for path, row in by_path(grown / "out").items()} == clusters
+
+
+def test_without_a_report_none_is_named(skscan, grown):
+    assert "report" in json.loads((grown / "out" / "summary.json").read_text())
+    run = skscan("update", "out", "--no-report", "--json")
+    assert "report" not in json.loads(run.stdout)
+    assert not (grown / "out" / "report.html").exists()
+
+
+KILLED = """
+import os, sys
+from skscan.cli import app
+replace = os.replace
+def dying(source, target):
+    if os.path.basename(target) == sys.argv[1] and ".skscan-partial" not in str(target):
+        os._exit(9)
+    replace(source, target)
+os.replace = dying
+app(["update", "out", "--quiet"])
+"""
+
+
+@pytest.mark.parametrize(
+    "name", ["model.json", "cluster_01.jpg", "clusters.csv", "images.csv", "summary.json"]
+)
+def test_an_update_that_is_killed_while_it_puts_results_in_place(skscan, grown, name):
+    (grown / "photos" / "0" / "0000.png").unlink()
+    shutil.copytree(grown / "out", grown / "whole")
+    assert skscan("update", "whole", "--quiet").exit_code == 0
+    killed = subprocess.run([sys.executable, "-c", KILLED, name], check=False)
+    assert killed.returncode == 9
+    run = skscan("update", "out", "--json")
+    assert run.exit_code == 0, run.stderr
+    for table in ("clusters.csv", "images.csv", "skipped.csv"):
+        assert (grown / "out" / table).read_text() == (grown / "whole" / table).read_text()
+    assert len(load(grown / "out" / "model").labels_) == 200
+    assert not (grown / "out" / ".skscan-partial").exists()
+    assert json.loads((grown / "out" / "summary.json").read_text())["n_images"] == 200
