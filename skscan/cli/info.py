@@ -47,7 +47,7 @@ def info(
             "--plan",
             metavar="N",
             parser=options.whole_number(2),
-            help="Foretell what a fit on N samples takes here: a trial of half a minute.",
+            help="Foretell what a fit on N samples takes here: a trial of a minute or more.",
         ),
     ] = None,
     n_clusters: Annotated[
