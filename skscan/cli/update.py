@@ -132,9 +132,9 @@ def update(
     """Sort what a folder has gained into the classes that were found in it.
 
     Only images that are new, or were changed (by size or time), are looked at, and sorted with the
-    model in OUT, which is not trained again. All others keep their class, its number and its name; those that are
-    gone from the folder leave the results. Tables, contact sheets, model and report in OUT are
-    brought up to date, and what was decided in the report holds on.
+    model in OUT, which is not trained again. All others keep their class, its number and its name;
+    those that are gone from the folder leave the results. Tables, contact sheets, model and report
+    in OUT are brought up to date, and what was decided in the report holds on.
 
     New images that are unlike those that the classes were found on are named. Where there are many
     of them, `skscan cluster` may find better classes, with other numbers.
