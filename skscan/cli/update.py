@@ -1,10 +1,8 @@
 """``skscan update``: sort what a folder has gained into the classes that were found in it."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +11,19 @@ import typer
 
 from skscan.cli import interrupt, options
 from skscan.cli.cache import cache_folder, prune_cache
-from skscan.cli.errors import CommandFailed, WrongUse
+from skscan.cli.earlier import (
+    Changes,
+    EarlierRun,
+    check_images,
+    check_results,
+    compare,
+    numbers_now,
+    place_of_images,
+    read_earlier,
+)
+from skscan.cli.errors import CommandFailed
 from skscan.cli.inputs import classes_from_folders, find_images
 from skscan.cli.outcome import (
-    ImageRow,
     cluster_rows,
     figures,
     image_rows,
@@ -34,13 +41,11 @@ from skscan.cli.outcome import (
 from skscan.cli.predict import load_model, use_settings
 from skscan.cli.report import ImagesNow
 from skscan.cli.reporting import reports_errors
-from skscan.cli.results import IMAGES, IMAGES_HEADER, SUMMARY, ResultsFolder, is_results_folder
-from skscan.cli.tables import naming, read_table
+from skscan.cli.results import IMAGES, ResultsFolder
+from skscan.cli.tables import naming
 from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from skscan._growing import Growth
     from skscan.clusterer import SCANClusterer
 
@@ -52,68 +57,6 @@ EXAMPLES = """Examples:
 """
 
 _MOST_LISTED = 20
-
-
-@dataclass(frozen=True)
-class _Earlier:
-    """What is known of the images of a run.
-
-    Parameters
-    ----------
-    out : Path
-    summary : dict
-    rows : list of (path, version, number)
-        In the order of the model's samples.
-    """
-
-    out: Path
-    summary: dict[str, Any]
-    rows: list[ImageRow]
-
-    @property
-    def n_numbered(self) -> int:
-        """How many images were ever numbered: numbers are not given twice."""
-        n_read = sum(number != "" for _, _, number in self.rows)
-        return int(self.summary.get("n_numbered", n_read))
-
-
-@dataclass(frozen=True)
-class _Changes:
-    """How the images of now differ from those of a run.
-
-    Parameters
-    ----------
-    names : list of str
-        Paths of the images of now, as the run would have written them.
-    versions : list of str
-    rows : int ndarray of shape (n_images,)
-        Row of each image in the run; -1 for one that is new.
-    earlier : int ndarray of shape (n_images,)
-        The same, and -1 for one that was changed.
-    n_removed : int
-    """
-
-    names: list[str]
-    versions: list[str]
-    rows: "np.ndarray"
-    earlier: "np.ndarray"
-    n_removed: int
-
-    @property
-    def n_known(self) -> int:
-        return int((self.rows >= 0).sum())
-
-    @property
-    def n_changed(self) -> int:
-        return self.n_known - int((self.earlier >= 0).sum())
-
-    @property
-    def n_new(self) -> int:
-        return len(self.names) - self.n_known
-
-    @property
-    def none(self) -> bool:
-        return not (self.n_new or self.n_changed or self.n_removed)
 
 
 @reports_errors
@@ -141,17 +84,17 @@ def update(
     """
     started = time.perf_counter()
     interrupt.keep(lambda: f"The results in {escaped(str(out))} are as they were.")
-    _refuse_other_folders(out)
+    check_results(out)
     verbose = int(not quiet)
     with ResultsFolder(out) as results:
-        earlier = _read_earlier(out)
-        source = images or _place_of_images(earlier)
+        earlier = read_earlier(out)
+        source = images or place_of_images(earlier)
         paths = find_images(source, results=out)
         with only_results_on_stdout():
             page = report_of_fit(paths) if report else None
             collection: Any = images_of(paths, page)
-            changes = _compare(earlier, source, paths, versions_of(collection))
-        _refuse_other_images(earlier, changes, source)
+            changes = compare(earlier, source, paths, versions_of(collection))
+        check_images(earlier, changes, source)
         if changes.none:
             _say_nothing_new(earlier.summary, source, as_json=as_json, quiet=quiet)
             return
@@ -170,7 +113,7 @@ def update(
             clusterer = growth.model
             rows = cluster_rows(changes.names, clusterer.labels_, clusterer.probabilities_)
             skipped = [(changes.names[each.index], each.reason) for each in clusterer.skipped_]
-            numbers, n_numbered = _numbers(earlier, changes, clusterer.labels_)
+            numbers, n_numbered = numbers_now(earlier, changes, clusterer.labels_)
             known = image_rows(changes.names, changes.versions, clusterer.labels_, numbers)
             with naming(out):
                 seconds |= stage_results(
@@ -208,88 +151,7 @@ def update(
         _print_summary(summary)
 
 
-def _refuse_other_folders(out: Path) -> None:
-    from skscan.report.files import read_summary
-
-    if (out / SUMMARY).is_file() and not is_results_folder(out):
-        raise WrongUse(f"{escaped(str(out / SUMMARY))} is damaged, or none of `skscan cluster`")
-    if not is_results_folder(out):
-        raise WrongUse(f"{escaped(str(out))} holds no results of `skscan cluster`")
-    read_summary(out)  # refuses those of a later release
-
-
-def _read_earlier(out: Path) -> _Earlier:
-    """Read what is known of a run.
-
-    Raises
-    ------
-    WrongUse
-        If it is one of a release that did not note how files were.
-    CommandFailed
-        If it is damaged.
-    """
-    from skscan.report.files import read_summary
-
-    if not (out / IMAGES).is_file():
-        raise WrongUse(
-            f"{escaped(str(out))} holds no {IMAGES}, as of an earlier release: what is new cannot "
-            "be told. Sort the folder once more with `skscan cluster`"
-        )
-    summary = read_summary(out)
-    if not isinstance(summary.get("folder"), str):
-        raise CommandFailed(f'{escaped(str(out / SUMMARY))} is damaged: its "folder" is no text')
-    try:
-        rows: list[ImageRow] = [
-            (row["path"], row["version"], int(row["number"]) if row["number"] else "")
-            for row in read_table(out / IMAGES, IMAGES_HEADER)
-        ]
-    except ValueError as error:
-        raise CommandFailed(f"{escaped(str(out / IMAGES))} is damaged: {error}") from error
-    return _Earlier(out, summary, rows)
-
-
-def _place_of_images(earlier: _Earlier) -> Path:
-    """Return where the images of a run lie.
-
-    A relative place counts from where the run was started, also where the current folder has one of
-    that name: other images would take the place of those that were sorted.
-    """
-    folder, start = earlier.summary["folder"], earlier.summary.get("working_folder", "")
-    usual = os.path.join(start, folder)
-    for place in (usual, folder):
-        if os.path.exists(place):
-            return Path(folder if start == os.getcwd() else place)
-    raise WrongUse(
-        f"the images lie no longer in {escaped(usual)}; --images FOLDER tells where they lie now"
-    )
-
-
-def _refuse_other_images(earlier: _Earlier, changes: _Changes, source: Path) -> None:
-    """Refuse images of which none was sorted before: these would leave the results."""
-    if earlier.rows and not changes.n_known:
-        raise WrongUse(
-            f"none of the {len(earlier.rows):,} images that were sorted lies in "
-            f"{escaped(str(source))}: is it another folder? `skscan predict` sorts the images of "
-            "other folders into these classes"
-        )
-
-
-def _compare(earlier: _Earlier, source: Path, paths: list[str], versions: list[str]) -> _Changes:
-    import numpy as np
-
-    folder, length = earlier.summary["folder"], len(os.fsdecode(source))
-    names = [folder + path[length:] for path in paths]
-    known = {path: (row, version) for row, (path, version, _) in enumerate(earlier.rows)}
-    unknown = (-1, "")
-    found = [known.get(name, unknown) for name in names]
-    rows = np.array([row for row, _ in found], dtype=np.int64)
-    differs = [old != new for (_, old), new in zip(found, versions, strict=True)]
-    changed = (rows >= 0) & np.array(differs, dtype=bool)
-    n_removed = len(known) - int((rows >= 0).sum())
-    return _Changes(names, versions, rows, np.where(changed, -1, rows), n_removed)
-
-
-def _check_model(model: "SCANClusterer", earlier: _Earlier) -> None:
+def _check_model(model: "SCANClusterer", earlier: EarlierRun) -> None:
     """Refuse a model that was not saved with the tables beside it."""
     numbered = [number != "" for _, _, number in earlier.rows]
     if (model.labels_ >= 0).tolist() != numbered:
@@ -313,27 +175,10 @@ def _settings_of_this_run(model: "SCANClusterer", **settings: Any) -> Iterator[N
             part.set_params(**params)
 
 
-def _numbers(earlier: _Earlier, changes: _Changes, labels: "np.ndarray") -> tuple[list[int], int]:
-    """Return the numbers of the images that could be read, and how many were given by now.
-
-    A file that was changed keeps its number: decisions on it hold on.
-    """
-    n_numbered = earlier.n_numbered
-    numbers = []
-    for row, label in zip(changes.rows.tolist(), labels.tolist(), strict=True):
-        if label < 0:
-            continue
-        known = earlier.rows[row][2] if row >= 0 else ""
-        if known == "":
-            known, n_numbered = n_numbered, n_numbered + 1
-        numbers.append(int(known))
-    return numbers, n_numbered
-
-
 def _summarise(
-    earlier: _Earlier,
+    earlier: EarlierRun,
     source: Path,
-    changes: _Changes,
+    changes: Changes,
     growth: "Growth",
     skipped: list[tuple[str, str]],
     seconds: dict[str, float],
