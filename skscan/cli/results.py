@@ -154,9 +154,11 @@ class ResultsFolder:
 
     def _finish_commit(self) -> None:
         """Put in place what is staged beside a model that is in place already."""
-        from skscan.persistence import MODEL_FILE
+        if not (self.staging / SUMMARY).exists():
+            return
+        from skscan.persistence import MODEL_FILE  # which takes long to load, and is seldom needed
 
-        if (self.staging / MODEL / MODEL_FILE).exists() or not (self.staging / SUMMARY).exists():
+        if (self.staging / MODEL / MODEL_FILE).exists():
             return
         self._replace_contact_sheets()
         for name in (CLUSTERS, SKIPPED, IMAGES, SUMMARY):  # the summary last
