@@ -12,10 +12,10 @@ import torch
 from sklearn.base import BaseEstimator
 
 import skscan
-from skscan import persistence
 from skscan.exceptions import ModelFileError
 from skscan.networks.architecture import build_backbone, projection_head
 from skscan.networks.trained import TrainedNetwork
+from skscan.persistence.classes import CLASSES
 
 SMALL = {"stem": "cifar", "depth": 10, "width": 4}
 NORMALIZATION = ((0.5, 0.4, 0.3), (0.2, 0.2, 0.25))
@@ -114,7 +114,7 @@ def test_save_and_load_in_an_estimator(network, tmp_path, monkeypatch):
         pass
 
     Holder.__module__ = "skscan.holder"
-    monkeypatch.setitem(persistence._CLASSES, "Holder", "skscan.holder")
+    monkeypatch.setitem(CLASSES, "Holder", "skscan.holder")
     monkeypatch.setitem(sys.modules, "skscan.holder", type(sys)("skscan.holder"))
     sys.modules["skscan.holder"].Holder = Holder
     holder = Holder()
