@@ -252,8 +252,8 @@ class SelfLabelTrainer(BaseEstimator):
         with warnings.catch_warnings():  # features that are mapped from a cache are only read
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
             inputs = torch.as_tensor(features, device=device)
-        table = torch.as_tensor(neighbor_table(neighbors).astype(np.int64), device=device)
-        spread = float(inputs.square().mean().sqrt())
+        table = torch.as_tensor(neighbor_table(neighbors), device=device)
+        spread = float(torch.linalg.vector_norm(inputs)) / inputs.numel() ** 0.5
         batched = trainable(heads, device)
         n_batches, n_epochs = self_label_schedule(self, len(features), heads.n_clusters)
         learning_rate = self.learning_rate
@@ -305,7 +305,7 @@ class SelfLabelTrainer(BaseEstimator):
 
         samples, device = features[batch], features.device
         columns = torch.randint(table.shape[1], (len(batch), 1), generator=generator).to(device)
-        partners = features[table[batch].gather(1, columns).squeeze(1)]
+        partners = features[table[batch].gather(1, columns).squeeze(1).long()]
         share = torch.rand(len(batch), 1, generator=generator).to(device)
         mixed = samples + share * (partners - samples)
         noise = torch.randn(mixed.shape, generator=generator).to(device)
