@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import normalize
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import row_norms
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skscan._files import allocate_array
@@ -145,7 +145,8 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         Z = allocate_array(shape, np.float32, "scaled features", MAX_BYTES_IN_MEMORY)
         for start in range(0, len(X), _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
-            Z[rows] = ((self._normalize(X[rows]) - self.mean_) @ self.components_.T) * self.scale_
+            kept = self._centered(X[rows]) @ self.components_.T
+            Z[rows] = np.multiply(kept, self.scale_, out=kept)
         return Z
 
     def left_out_lengths(self, X: Any) -> np.ndarray:
@@ -169,7 +170,7 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         lengths = np.empty(len(X))
         for start in range(0, len(X), _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
-            centered = self._normalize(X[rows]) - self.mean_
+            centered = self._centered(X[rows])
             kept = centered @ self.components_.T
             squares = np.square(centered).sum(axis=1, dtype=np.float64)
             squares -= np.square(kept).sum(axis=1, dtype=np.float64)
@@ -193,7 +194,13 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         limit = np.finfo(X.dtype).max ** 0.25
         if ((largest > limit) | ((largest < 1 / limit) & (largest > 0))).any():
             X = X / np.where(largest > 0, largest, 1)  # squares would overflow or vanish
-        return normalize(X)
+        lengths = row_norms(X)[:, None]
+        return X / np.where(lengths > 0, lengths, 1)
+
+    def _centered(self, X: np.ndarray) -> np.ndarray:
+        rows = self._normalize(X)
+        own = rows if self.normalize_ else None  # without it they may be those of the caller
+        return np.subtract(rows, self.mean_, out=own)
 
     def _decompose(self, X: np.ndarray) -> Decomposition | PCA:
         n_samples, n_features = X.shape

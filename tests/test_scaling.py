@@ -48,6 +48,14 @@ def test_lengths_whose_squares_overflow_or_vanish(digits, dtype, factor):
     np.testing.assert_allclose(np.abs(Z), np.abs(expected), atol=1e-2)
 
 
+@pytest.mark.parametrize("factor", [1e-8, 1e-7, 1e-5, 1e5])
+def test_short_and_long_rows_are_normalised_like_others(digits, factor):
+    X = digits.astype(np.float32)
+    scaler = FeatureScaler(normalize=True).fit(X)
+    rows = X[:50] * np.float32(factor)
+    np.testing.assert_allclose(scaler.transform(rows), scaler.transform(X[:50]), atol=1e-4)
+
+
 def test_offset_does_not_matter_without_normalisation():
     X = np.random.RandomState(0).randn(100, 4)
     expected = FeatureScaler().fit_transform(X)

@@ -20,7 +20,7 @@ _NAMES = {
     "clustering/criteria": "selection",
     "evidence": "evidence",
 }
-_FIGURES = ("wall_s", "cpu_s", "peak_own_gib")
+_SPENT, _PEAKS = ("wall_s", "cpu_s"), ("peak_own_gib", "peak_resident_gib")
 _NOT_YET = "-"
 
 
@@ -36,14 +36,15 @@ def stages_of(folder: Path) -> dict[str, dict[str, float]]:
         known = longest.get(entry["stage"])
         if known is None or entry["cpu_s"] > known["cpu_s"]:
             longest[entry["stage"]] = entry
-    stages: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_FIGURES, 0.0))
-    for name, entry in longest.items():
-        stage = "heads" if name.startswith("clustering/heads") else _NAMES.get(name)
+    stages: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_SPENT + _PEAKS, 0.0))
+    for step, entry in longest.items():
+        stage = "heads" if step.startswith("clustering/heads") else _NAMES.get(step)
         if stage is None:
             continue
-        stages[stage]["wall_s"] += entry["wall_s"]
-        stages[stage]["cpu_s"] += entry["cpu_s"]
-        stages[stage]["peak_own_gib"] = max(stages[stage]["peak_own_gib"], entry["peak_own_gib"])
+        for name in _SPENT:
+            stages[stage][name] += entry[name]
+        for name in _PEAKS:
+            stages[stage][name] = max(stages[stage][name], entry[name])
     if "selection" not in stages:
         stages.pop("heads", None)  # some of them may be missing
     return dict(stages)
@@ -136,12 +137,16 @@ def write_page(path: Path, sizes: list[Size], n_clusters: int, n_heads: int, n_l
 
 def _results(size: Size) -> str:
     fit, peer = size.fit, size.peer or {}
-    peaks = [entry["peak_own_gib"] for entry in size.stages.values()]
+    stages = size.stages.values()
+    own, resident = (
+        max((entry[name] for entry in stages), default=None)
+        for name in ("peak_own_gib", "peak_resident_gib")
+    )
     search = f"{fit['backend']}, {fit['recall']:.3f}" if fit else _NOT_YET
     cells = [
         f"{size.n_samples:,}",
-        _shown(max(peaks, default=None), 2),
-        _shown(fit.get("peak_resident_gib"), 2),
+        _shown(own, 2),
+        _shown(resident, 2),
         f"{fit['limit_gib']:g}" if "limit_gib" in fit else _NOT_YET,
         search,
         _shown(fit.get("neighbor_purity"), 3),

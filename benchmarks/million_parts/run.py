@@ -134,7 +134,6 @@ def fit(
         "n_outliers": len(clusterer.outlier_indices_),
         "n_near_duplicates": len(clusterer.near_duplicates_),
         "probabilities_on_disk": isinstance(clusterer.probabilities_, np.memmap),
-        "peak_resident_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
 
 
