@@ -10,11 +10,11 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.decomposition import PCA
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.extmath import row_norms
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skscan._files import allocate_array
 from skscan._principal_axes import Decomposition, decompose_in_blocks
+from skscan._unit_rows import unit_rows
 
 #: With fewer features than this the length of a row says too much to be thrown away.
 MIN_FEATURES_TO_NORMALIZE = 32
@@ -190,12 +190,7 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if not self.normalize_:
             # lengths that are kept may be of any size: float32 would overflow in their squares
             return X.astype(np.float64, copy=False)
-        largest = np.abs(X).max(axis=1, keepdims=True)
-        limit = np.finfo(X.dtype).max ** 0.25
-        if ((largest > limit) | ((largest < 1 / limit) & (largest > 0))).any():
-            X = X / np.where(largest > 0, largest, 1)  # squares would overflow or vanish
-        lengths = row_norms(X)[:, None]
-        return X / np.where(lengths > 0, lengths, 1)
+        return unit_rows(X)
 
     def _centered(self, X: np.ndarray) -> np.ndarray:
         rows = self._normalize(X)

@@ -43,6 +43,7 @@ LAYERS = [
         "_source",
         "_subset",
         "_threads",
+        "_unit_rows",
     },
 ]
 

@@ -69,6 +69,17 @@ def test_distances_equal_sklearn_with_ties_and_duplicates(X, k):
     np.testing.assert_allclose(ours.data.reshape(len(X), k + 1), gaps, atol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e-8, 1e30])
+def test_lengths_do_not_matter_to_cosine(factor):
+    X = np.random.RandomState(0).randn(60, 5).astype(np.float32)
+    lengths = np.random.RandomState(1).uniform(0.5, 2, (60, 1)).astype(np.float32)
+    graphs = [
+        NeighborMiner(5, metric="cosine").fit_transform(rows).toarray()
+        for rows in (X, X * lengths * np.float32(factor))
+    ]
+    np.testing.assert_allclose(*graphs, atol=1e-6)
+
+
 def test_rows_of_zeros_have_cosine_zero():
     X = features_without_ties(n_samples=40, n_features=3)
     X[7] = 0

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse, load_npz, save_npz
-from sklearn.preprocessing import normalize
 from sklearn.utils import check_array
 
 from skscan._files import write_atomically
+from skscan._unit_rows import unit_rows
 from skscan.exceptions import ModelFileError
 from skscan.graph import neighbor_table
 
@@ -218,7 +218,7 @@ def _read_table(path: str) -> NDArray[np.int64]:
 
 def _distances(features: NDArray, table: NDArray[np.int64], metric: str) -> NDArray:
     if metric == "cosine":
-        features = normalize(features)
+        features = unit_rows(features)
     distances = np.empty(table.shape, dtype=np.float64)
     for start in range(0, len(table), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.preprocessing import normalize
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skscan._blocks import MAX_EDGES, row_blocks
 from skscan._files import allocate_array
+from skscan._unit_rows import unit_rows
 from skscan.exceptions import SkscanWarning
 from skscan.metrics import neighbor_purity
 from skscan.neighbors.approximate import MIN_RECALL, FaissSearch, foretold_walk
@@ -320,7 +320,7 @@ class NeighborMiner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return X
         # a row of zeros has no direction: its cosine with any other row is 0
         is_zero = ~X.any(axis=1, keepdims=True)
-        return np.hstack([normalize(X), is_zero.astype(X.dtype)])
+        return np.hstack([unit_rows(X), is_zero.astype(X.dtype)])
 
     def _search(self, X: np.ndarray, n_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
         if not hasattr(self, "_index"):
