@@ -28,7 +28,7 @@ def checked_memory(memory: Any) -> Any:
 
     Parameters
     ----------
-    memory : None, str or object with the joblib.Memory interface
+    memory : None, str, path-like or object with the joblib.Memory interface
 
     Returns
     -------
@@ -45,6 +45,8 @@ def checked_memory(memory: Any) -> Any:
     SkscanWarning
         If the disk is full.
     """
+    if isinstance(memory, os.PathLike):
+        memory = os.fspath(memory)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Unable to write .*gitignore")  # told of below

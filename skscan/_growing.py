@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,10 +34,11 @@ __all__ = ["Growth", "grow"]
 USUAL = 0.95
 """Share of the samples of the fit whose outlier scores are called usual."""
 
-FEWEST_FAR, LARGEST_SHARE_FAR = 10, 0.2
-"""More added samples beyond what is usual, and a larger share of all added ones, speak of classes
-that the fit did not know. On features of four sets, at most 0.10 of the samples of known classes
-were far, and more than 0.2 of those of 29 among 40 classes that were held out."""
+FEWEST_FAR, LARGEST_SHARE_FAR, STANDARD_ERRORS = 10, 0.2, 2
+"""So many added samples beyond what is usual, and a share of all added ones that is larger by so
+many standard errors, speak of classes that the fit did not know. On features of four sets, at most
+0.10 of the samples of known classes were far, and more than 0.2 of those of 29 among 40 classes
+that were held out; of some dozens of samples the share may be twice that by chance."""
 
 
 class Growth(NamedTuple):
@@ -56,7 +59,9 @@ class Growth(NamedTuple):
     @property
     def fits(self) -> bool:
         """Whether the clusters seem to do for what was added: not where many samples are far."""
-        return self.n_far < FEWEST_FAR or self.n_far <= LARGEST_SHARE_FAR * self.n_added
+        error = math.sqrt(LARGEST_SHARE_FAR * (1 - LARGEST_SHARE_FAR) * self.n_added)
+        most = LARGEST_SHARE_FAR * self.n_added + STANDARD_ERRORS * error
+        return self.n_far < FEWEST_FAR or self.n_far <= most
 
 
 class _Places(NamedTuple):
@@ -70,7 +75,7 @@ def grow(
     model: SCANClusterer,
     images: FileImages,
     earlier: NDArray[np.integer],
-    memory: str | Memory | None = None,
+    memory: str | os.PathLike | Memory | None = None,
 ) -> Growth:
     """Sort new images into the clusters of a fitted clusterer.
 
@@ -88,7 +93,7 @@ def grow(
         All images as they are now, n_images of them.
     earlier : int ndarray of shape (n_images,)
         Row of each image in the arrays of `model`; -1 for a new one.
-    memory : str or object with the joblib.Memory interface, default=None
+    memory : str, path-like or object with the joblib.Memory interface, default=None
         Where to keep the features of new images, as `memory` of the clusterer.
 
     Returns
@@ -168,7 +173,7 @@ def _sorted(
 
 
 def _features_of(
-    model: SCANClusterer, images: FileImages, memory: str | Memory | None
+    model: SCANClusterer, images: FileImages, memory: str | os.PathLike | Memory | None
 ) -> tuple[NDArray[np.float32], list[SkippedImage]]:
     """Extract features; that none of the images can be read is no error here."""
     if not len(images):

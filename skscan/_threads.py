@@ -10,7 +10,7 @@ import numpy as np
 from joblib import cpu_count, effective_n_jobs
 from threadpoolctl import threadpool_limits
 
-__all__ = ["limit_threads", "n_inference_threads", "suitable_n_jobs"]
+__all__ = ["limit_threads", "n_inference_threads", "one_blas_thread", "suitable_n_jobs"]
 
 ONE_THREAD_ENTRIES = 2**22
 """Up to this many feature values, waiting for other threads costs more than they give."""
@@ -57,3 +57,10 @@ def limit_threads(n_jobs: int | None) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let NumPy and SciPy use one thread inside the block; torch is neither loaded nor limited."""
+    with threadpool_limits(1, user_api="blas"):
+        yield

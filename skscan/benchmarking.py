@@ -332,6 +332,13 @@ def _advice(result: BenchmarkResult, image_size: int, n_jobs: int | None) -> lis
     advice = []
     stages, shares = {stage.name: stage for stage in result.stages}, result.shares
     fastest = max(result.engines, key=result.engines.__getitem__)
+    extraction = stages["extraction"]
+    if extraction.limit is not None and extraction.rate < extraction.limit / 2:
+        # two stages that share all cores evenly are half as fast as the slower one alone
+        advice.append(
+            f"measure once more: {extraction.rate:,.0f} images/s where {extraction.limit_is} makes "
+            f"{extraction.limit:,.0f} means that other programs used the machine meanwhile"
+        )
     gain = result.engines[fastest] / result.engines[result.engine]
     if gain > _FASTER:
         advice.append(

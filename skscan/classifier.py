@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from numbers import Integral
@@ -156,7 +157,7 @@ class SCANClassifier(ClassifierMixin, TrustMixin):
         cluster_trainer: Any = None,
         label_trainer: Any = None,
         effort: str = "default",
-        memory: str | Memory | None = None,
+        memory: str | os.PathLike | Memory | None = None,
         device: str = "auto",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -320,6 +321,8 @@ class SCANClassifier(ClassifierMixin, TrustMixin):
         read = ~np.isnan(self.probabilities_[:, 0])
         closed = self.is_labeled_[read]
         n_open = int((~closed).sum())
+        if not n_open:
+            raise ValueError("suggest has no sample to name: all that could be read have labels.")
         if not isinstance(n_samples, Integral) or not 1 <= n_samples <= n_open:
             raise ValueError(
                 f"suggest got n_samples={n_samples!r}; give an integer from 1 to the number of "

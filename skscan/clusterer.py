@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -59,11 +60,12 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
     feature_extractor : "default", str, transformer or list, default="default"
         How images become features; not used for a feature matrix. ``"default"`` is
         :class:`DefaultFeatureExtractor`: the embedded backbone, and for grey images that, pixels
-        or both, whichever label-free evidence favours. Another string is the name of a timm model.
-        Any transformer from images to a 2-D matrix serves too. A list of names and transformers
-        puts their features side by side, each scaled on its own. Where an extractor averages
-        several views (`n_views`), clusters are found on the images as they are, and averages are
-        sorted into them.
+        or both, whichever label-free evidence favours. ``"pixels"`` is
+        :class:`PixelFeatureExtractor`, another string the name of a timm model. Any transformer
+        from images to a 2-D matrix serves too. A list of names and transformers puts their
+        features side by side, each scaled on its own. Where an extractor averages several views
+        (`n_views`), clusters are found on the images as they are, and averages are sorted into
+        them.
     feature_scaler : transformer, default=None
         Prepares the features; None is :class:`FeatureScaler`.
     neighbor_miner : transformer, default=None
@@ -77,7 +79,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         image at 128 and at 176 pixels, whose features stand side by side (at 128 alone where the
         network is trained too); an extractor that is given by another name averages four views.
         With ``"fast"``, fewer heads are trained when `cluster_trainer` is None.
-    memory : str or object with the joblib.Memory interface, default=None
+    memory : str, path-like or object with the joblib.Memory interface, default=None
         Where to cache features and neighbours, keyed by the data and the parameters that matter;
         with at least 2^22 samples times clusters also starts and groups of heads, so that a fit
         that was ended goes on.
@@ -172,7 +174,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         "cluster_trainer": [None, HasMethods("train")],
         "self_label_trainer": [None, StrOptions({"skip"}), HasMethods("train")],
         "effort": [StrOptions({"fast", "default", "best"})],
-        "memory": [None, str, HasMethods("cache")],
+        "memory": [None, str, os.PathLike, HasMethods("cache")],
         "device": [str],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -189,7 +191,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         cluster_trainer: Any = None,
         self_label_trainer: Any = None,
         effort: str = "default",
-        memory: str | Memory | None = None,
+        memory: str | os.PathLike | Memory | None = None,
         device: str = "auto",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import xlogy
-from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances_argmin
 
@@ -164,6 +163,8 @@ def small_groups(
     -------
     groups : ndarray of shape (n_samples,)
     """
+    from sklearn.cluster import KMeans  # which takes long to load, and is seldom needed
+
     n_rows = len(fit_rows)
     n_groups = min(MAX_GROUPS, max(n_rows // SAMPLES_PER_GROUP, min(n_rows, 2 * SAMPLES_PER_GROUP)))
     if n_rows > KMEANS_SAMPLE:

@@ -45,7 +45,7 @@ def default_part(
         Parameter of SCANClusterer that holds the part.
     name : str, list or None
         Its value: None, ``"default"``, ``"auto"`` for the number of clusters, or for the extractor
-        the name of a timm model or a list of names and extractors.
+        ``"pixels"``, the name of a timm model or a list of names and extractors.
     effort : {"fast", "default", "best"}
         Chooses the schedule of the ClusterTrainer, and with "best" the views of the extractor.
     several_sizes : bool, default=False
@@ -178,6 +178,10 @@ def _extractor(name: str | Sequence[Any], n_views: int, sizes: Sequence[int]) ->
         return _side_by_side(extractors)
     if name == "default":
         return default_extractor(sizes, n_views=max(n_views // len(sizes), 1))
+    if name == "pixels":
+        from skscan.extractors.pixels import PixelFeatureExtractor
+
+        return PixelFeatureExtractor()
     from skscan.extractors.timm import TimmFeatureExtractor
 
     return TimmFeatureExtractor(name, n_views=n_views)

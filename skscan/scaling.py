@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.decomposition import PCA
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -15,6 +14,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skscan._files import allocate_array
 from skscan._principal_axes import Decomposition, decompose_in_blocks
 from skscan._unit_rows import unit_rows
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import PCA
 
 #: With fewer features than this the length of a row says too much to be thrown away.
 MIN_FEATURES_TO_NORMALIZE = 32
@@ -217,6 +219,8 @@ class FeatureScaler(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             )
 
     def _exact_or_randomized(self, n_samples: int, n_features: int, n_components: int) -> PCA:
+        from sklearn.decomposition import PCA  # which takes long to load, and `transform` needs not
+
         smaller = min(n_samples, n_features)
         if self.normalize_ and n_samples >= n_features and n_features <= _LARGEST_COVARIANCE:
             solver = "covariance_eigh"  # exact and fast, where no large offset spoils it

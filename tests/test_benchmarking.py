@@ -28,9 +28,11 @@ def result_with(**changes):
     """A machine where the network takes most of the time and waits for nothing."""
     seconds = {"extraction": 50.0, "mining": 1.0, "heads": 2.0, "report": 3.0}
     seconds |= changes.pop("seconds", {})
+    rate = changes.pop("extraction", 190.0)
     stages = [
         Stage("decoding", 900.0, "images/s", 1800.0, "", None),
         Stage("network", 200.0, "images/s", 200.0, "", None),
+        Stage("extraction", rate, "images/s", 200.0, "network alone", seconds.pop("extraction")),
         *(Stage(name, 1.0, "images/s", None, "", value) for name, value in seconds.items()),
     ]
     given = {
@@ -101,6 +103,7 @@ def test_unreadable_images_are_refused(tmp_path):
     ("changes", "said"),
     [
         ({"engine": "torch"}, "--tune"),
+        ({"extraction": 60.0}, "60 images/s where network alone makes 200"),
         ({"share_waiting": 0.3}, "--jobs 2"),
         ({"seconds": {"heads": 100.0}}, "--effort fast"),
         ({"seconds": {"report": 100.0}}, "--no-report"),

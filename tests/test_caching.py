@@ -108,7 +108,7 @@ def test_a_fit_takes_large_features_as_they_are_mapped(tmp_path, monkeypatch):
     X = load_digits().data[:600].astype(np.float32)
     plain = SCANClusterer(10, random_state=0).fit(X)
     for _ in range(2):
-        mapped = SCANClusterer(10, memory=str(tmp_path), random_state=0)
+        mapped = SCANClusterer(10, memory=tmp_path, random_state=0)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", ".*not writable.*")
             mapped.fit(X)

@@ -59,6 +59,14 @@ def fitted(digits):
     return make().fit(digits[0])
 
 
+def test_pixels_is_the_name_of_an_extractor(digits):
+    named = make(feature_extractor="pixels").fit(digits[0])
+    given = make(feature_extractor=PixelFeatureExtractor()).fit(digits[0])
+    np.testing.assert_array_equal(named.labels_, given.labels_)
+    named.set_params(feature_extractor__image_size=5)
+    assert named.fit(digits[0]).n_features_in_ == 25
+
+
 def test_every_form_of_images_gives_the_same_classes(digits, folder, fitted, tmp_path):
     images, _ = digits
     by_number = sorted(list_images(folder), key=lambda path: path[-7:])

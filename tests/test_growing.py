@@ -7,7 +7,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from skscan import NeighborMiner, PixelFeatureExtractor, SCANClusterer, _growing, load, save
-from skscan._growing import grow
+from skscan._growing import Growth, grow
 from skscan.images import as_collection
 
 N_OLD = 150
@@ -136,3 +136,20 @@ def test_a_model_without_its_samples_is_refused(fitted, digits, tmp_path):
     del model._outlier_scorer
     with pytest.raises(ValueError, match="holds none of the samples"):
         grown_by(model, digits[:2], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("n_added", "n_far", "fits"),
+    [
+        (9, 9, True),  # too few to tell
+        (10, 10, False),
+        (60, 16, True),  # more than a fifth, as may be by chance
+        (60, 19, False),
+        (10_000, 2_050, True),
+        (10_000, 2_100, False),
+        (0, 0, True),
+    ],
+)
+def test_classes_do_not_suit_where_surely_many_lie_far_off(fitted, n_added, n_far, fits):
+    nothing = np.zeros(0, dtype=np.intp)
+    assert Growth(fitted, nothing, nothing, n_added, n_far).fits is fits

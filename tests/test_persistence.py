@@ -235,6 +235,15 @@ class TestDamage:
         with pytest.raises(FileNotFoundError, match=r"holds no model\.json"):
             skscan.load(tmp_path)
 
+    def test_a_file_is_no_folder(self, fitted, tmp_path):
+        path = tmp_path / "features.npy"
+        path.write_bytes(b"other things")
+        with pytest.raises(FileNotFoundError, match=r"features.npy.* holds no model\.json"):
+            skscan.load(path)
+        with pytest.raises(FileExistsError, match=r"features.npy.*it is a file"):
+            skscan.save(fitted, path)
+        assert path.read_bytes() == b"other things"
+
     @pytest.mark.parametrize("keep", [0, 100, 0.5])
     def test_truncated_json(self, folder, keep):
         path = folder / "model.json"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
-from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
 from skscan.neighbors import NeighborMiner
 from skscan.scaling import FeatureScaler
+
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
 
 __all__ = ["grouping_score", "moved_views", "mutual_links"]
 
@@ -116,6 +119,8 @@ def mutual_links(neighbors: np.ndarray) -> np.ndarray:
 
 
 def _fit_kmeans(Z: np.ndarray, n_groups: int) -> KMeans:
+    from sklearn.cluster import KMeans  # which takes long to load, and not every fit needs it
+
     with warnings.catch_warnings():
         # Fewer different images than groups: as many groups as there are.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -48,6 +48,8 @@ def is_feature_matrix(X: Any) -> bool:
         return False
     if isinstance(X, list | tuple):
         return len(X) > 0 and _is_row_of_numbers(X[0])
+    if _is_table_of_text(X):
+        return False
     shape = getattr(X, "shape", None)
     if shape is None and hasattr(X, "__array__"):
         X = np.asarray(X)
@@ -101,6 +103,11 @@ def as_collection(X: Any, argument: str = "X") -> ImageCollection:
         raise TypeError(f"{argument} is a single image; give a list, [image]")
     if is_feature_matrix(X):
         raise ValueError(f"{argument} is a two-dimensional matrix of features; {_ACCEPTED}")
+    if _is_table_of_text(X):
+        raise TypeError(
+            f"{argument} is a data frame of text; give the column that holds the paths, "
+            f"{argument}[{X.columns[0]!r}]"
+        )
     if isinstance(X, list | tuple):
         return _from_items(list(X), argument)
     if _is_torch_dataset(X):
@@ -120,7 +127,7 @@ def as_collection(X: Any, argument: str = "X") -> ImageCollection:
                 f"(n_samples, n_features) if these are features; {_ACCEPTED}"
             )
         return _from_items(list(X), argument)
-    raise TypeError(f"{argument} is a {type(X).__name__}; {_ACCEPTED}")
+    raise TypeError(f"{argument} is of type {type(X).__name__}; {_ACCEPTED}")
 
 
 def _list_images(place: str | os.PathLike, argument: str) -> list[str]:
@@ -169,7 +176,23 @@ def _image_of(item: Any, place: str) -> Any:
         return item
     if isinstance(item, Sequence) or (hasattr(item, "__array__") and not np.isscalar(item)):
         return np.asarray(item)
-    raise TypeError(f"{place} is a {type(item).__name__}, which is no image; {_ACCEPTED}")
+    raise TypeError(f"{place} is of type {type(item).__name__}, which is no image; {_ACCEPTED}")
+
+
+def _is_table_of_text(X: Any) -> bool:
+    """Tell a data frame of paths; numbers that are written as text could be features."""
+    if not hasattr(X, "columns") or not hasattr(X, "iloc") or not all(X.shape):
+        return False
+    first = X.iloc[0].to_list()
+    return all(isinstance(value, str | os.PathLike) and not _is_number(value) for value in first)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _is_labelled(item: Any) -> bool:

@@ -63,7 +63,12 @@ def save(estimator: Any, folder: str | os.PathLike) -> Path:
     for name, data in encoder.sklearn_parts.items():
         files[name] = ("skops", data)
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        message = f"folder={str(folder)!r} cannot be written to ({reason}); give another folder."
+        raise OSError(error.errno, message) from error
     names = {
         name: f"{name}-{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
         for name, (suffix, data) in files.items()
@@ -141,7 +146,7 @@ def load(folder: str | os.PathLike) -> Any:
     folder = Path(folder)
     try:
         text = (folder / MODEL_FILE).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(
             f"folder={str(folder)!r} holds no {MODEL_FILE}; give a folder written by skscan.save."
         ) from None

@@ -111,10 +111,10 @@ def measure_machine(
         Whether to measure the extraction with the embedded backbone and the report too, on
         generated JPEG files.
     features : ndarray of shape (n_rows, n_features), default=None
-        Features like those of the job for the trial of mining: how long an approximate search
-        takes depends on them. Random rows are taken: 24,576 for up to 500,000 samples, else
-        40,000; those with NaN or infinity are left out. None generates some with clear groups, as
-        those of trained networks have.
+        Features like those of the job, of which 40,000 random rows are taken for the trial of
+        mining; those with NaN or infinity are left out. How long an approximate search takes
+        depends on them, an exact one, of up to 500,000 samples, does not: there they are not
+        looked at. None generates some with clear groups, as those of trained networks have.
     clock : callable, default=time.perf_counter
         Gives seconds; ``time.process_time`` adds up those of all processors, whatever else runs.
 
@@ -157,15 +157,18 @@ def measure_machine(
 
 
 def rows_of_trial(n_samples: int) -> int:
-    """Return how many rows the trial of mining takes, for a job of so many samples."""
-    return max(*EXACT_ROWS, *(FORETELLING_ROWS if n_samples > EXACT_LIMIT else ()))
+    """Return how many rows of given features the trial of mining takes; 0 where it needs none."""
+    return max(*EXACT_ROWS, *FORETELLING_ROWS) if n_samples > EXACT_LIMIT else 0
 
 
 def _mining(
     job: Job, features: NDArray[np.floating] | None, clock: Callable[[], float]
 ) -> tuple[ExactMining, ApproximateMining | None]:
     n_rows = rows_of_trial(job.n_samples)
-    some = mixture(n_rows, job.n_features) if features is None else _some(features, n_rows)
+    if features is None or not n_rows:
+        some = mixture(n_rows or max(EXACT_ROWS), job.n_features)
+    else:
+        some = _some(features, n_rows)
     scaled = FeatureScaler().fit_transform(some)
     exact = try_exact_mining(scaled, N_NEIGHBORS, partial(seconds_of, clock=clock))
     if job.n_samples <= EXACT_LIMIT:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from skscan._threads import one_blas_thread
 from skscan.graph import neighbor_table, symmetric_affinity
 
 __all__ = ["MAX_ON_MAP", "map_layout", "sampled_affinity"]
@@ -53,7 +54,8 @@ def map_layout(affinity: sparse.csr_matrix, random_state: int = 0) -> NDArray[np
             :n_samples, None
         ].repeat(2, axis=1)
     affinity = affinity.tocsr().astype(np.float32)
-    places = _start(affinity, random)
+    with one_blas_thread():  # several get in each other's way with a few vectors
+        places = _start(affinity, random)
     x, y = np.ascontiguousarray(places[:, 0]), np.ascontiguousarray(places[:, 1])
     rows = np.repeat(np.arange(n_samples, dtype=np.int32), np.diff(affinity.indptr))
     columns = affinity.indices

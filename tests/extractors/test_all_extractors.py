@@ -287,7 +287,7 @@ def test_no_readable_image_is_an_error(extractor, tmp_path):
         (np.zeros((4, 3)), ValueError, "X is a two-dimensional matrix of features"),
         (PIXELS.astype(int), ValueError, "X: pixels are int64"),
         (PIXELS * 1.0, ValueError, "X: float pixels go from"),
-        (3, TypeError, "X is a int"),
+        (3, TypeError, "X is of type int"),
         ([], ValueError, "X holds no image"),
         ("no/such/folder", FileNotFoundError, "X: there is no folder or zip"),
     ],

@@ -257,11 +257,21 @@ def test_the_command_tries_mining_on_a_file(quick_trial, monkeypatch, tmp_path):
 
     monkeypatch.setattr(machine, "try_exact_mining", watched)
     np.save(tmp_path / "features.npy", np.random.RandomState(0).randn(500, 7))
-    arguments = ["info", "--plan", "2000", "-k", "3", "--features", str(tmp_path / "features.npy")]
-    result = CliRunner().invoke(app, [*arguments, "--json"])
+    for n_samples in (2_000, 600_000):
+        arguments = ["--plan", str(n_samples), "-k", "3", "--json"]
+        arguments += ["--features", str(tmp_path / "features.npy")]
+        result = CliRunner().invoke(app, ["info", *arguments])
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["n_features"] == 7
+    assert tried == [(400, 7)] * 2
+
+
+def test_few_features_will_do_where_mining_is_exact(quick_trial, tmp_path):
+    np.save(tmp_path / "features.npy", np.zeros((3, 6)))
+    arguments = ["--plan", "2000", "-k", "3", "--features", str(tmp_path / "features.npy")]
+    result = CliRunner().invoke(app, ["info", *arguments, "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["n_features"] == 7
-    assert tried == [(400, 7)]
+    assert json.loads(result.stdout)["n_features"] == 6
 
 
 @pytest.mark.parametrize(
@@ -269,7 +279,7 @@ def test_the_command_tries_mining_on_a_file(quick_trial, monkeypatch, tmp_path):
     [
         (np.zeros(500), "holds an array of shape (500,)"),
         (np.zeros((500, 4), dtype="U1"), "takes a matrix of real numbers"),
-        (np.zeros((399, 4)), "has 399 rows, and the trial of mining for 2,000 samples takes 400"),
+        (np.zeros((399, 4)), "has 399 rows, and the trial of mining for 600,000 samples takes 400"),
         (np.full((500, 4), np.nan), "400 rows of finite numbers"),
         (None, "there is no such .npy file"),
     ],
@@ -278,7 +288,7 @@ def test_a_file_that_mining_cannot_be_tried_on_is_said(quick_trial, tmp_path, ar
     path = tmp_path / "features.npy"
     if array is not None:
         np.save(path, array)
-    result = CliRunner().invoke(app, ["info", "--plan", "2000", "-k", "3", "--features", str(path)])
+    result = CliRunner().invoke(app, ["info", "--plan", "600000", "--features", str(path)])
     assert result.exit_code == 2
     assert message in " ".join(result.output.replace("│", " ").split())
 
