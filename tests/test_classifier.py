@@ -251,6 +251,12 @@ def test_suggestions(small, few):
             small.suggest(wrong)
 
 
+def test_nothing_is_suggested_where_all_have_labels(few):
+    X, y, _ = few
+    with pytest.raises(ValueError, match="no sample to name: all .* have labels"):
+        fast().fit(X[:60], y[:60]).suggest()
+
+
 def test_pipeline_and_grid_search(few):
     X, y, given = few
     model = make_pipeline(PCA(30), fast()).fit(X, given)

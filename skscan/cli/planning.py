@@ -92,6 +92,7 @@ def show_plan(
     if as_json:
         say_json(_as_dict(plan))
         return
+    say(f"{n_samples:,} {'images' if images else 'samples'} into {n_clusters:,} clusters")
     say(f"{'stage':<14} {'time':>10} {'memory':>10} {'disk':>10}")
     for stage in plan.stages:
         say(_row(stage.name, stage.seconds, stage.memory_bytes, stage.disk_bytes))

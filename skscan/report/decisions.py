@@ -245,8 +245,13 @@ def parse_document(document: Any) -> tuple[str, list[DecidedClass], dict[str, De
 
 def _parse_class(item: Any) -> DecidedClass:
     name = _field(item, "name", str).strip()
-    if not name or name == UNKNOWN or len(name) > _MAX_NAME:
-        raise ValueError(f"{name!r} cannot be the name of a class")
+    where = f"of class {item.get('id')!r}"
+    if not name:
+        raise ValueError(f"the name {where} is blank")
+    if len(name) > _MAX_NAME:
+        raise ValueError(f"the name {where} has {len(name)} letters; {_MAX_NAME} are taken")
+    if name == UNKNOWN:
+        raise ValueError(f"{name!r} cannot be the name of a class: it stands for none")
     clusters = _list(item, "clusters")
     if not all(type(cluster) is int for cluster in clusters):
         raise ValueError(f"the clusters of class {name!r} are no whole numbers")

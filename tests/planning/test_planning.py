@@ -241,7 +241,8 @@ def test_the_command_shows_the_plan(quick_trial):
     assert found["search"] == "exact"
     assert list(found["stages"])[-2:] == ["self-labelling", "evidence"]
     shown = CliRunner().invoke(app, arguments)
-    assert [line.split()[0] for line in shown.stdout.splitlines()[:3]] == [
+    assert shown.stdout.splitlines()[0] == "2,000 samples into 3 clusters"
+    assert [line.split()[0] for line in shown.stdout.splitlines()[1:4]] == [
         "stage",
         "scaling",
         "mining",

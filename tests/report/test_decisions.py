@@ -71,6 +71,14 @@ WRONG = {
         {"classes": [{"id": "0", "name": "-1", "clusters": [0]}]},
         "cannot be the name",
     ),
+    "no name": (
+        {"classes": [{"id": "7", "name": "  ", "clusters": [0]}]},
+        "name of class '7' is blank",
+    ),
+    "long name": (
+        {"classes": [{"id": "7", "name": "a" * 300, "clusters": [0]}]},
+        "of class '7' has 300 letters; 200 are taken",
+    ),
     "one name twice": (
         {"classes": [{"id": i, "name": "a", "clusters": []} for i in "01"]},
         "two classes have the name 'a'",
