@@ -167,7 +167,7 @@ def main() -> None:
     """Print the times and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=13_000, help="images, evenly spread")
-    parser.add_argument("--rounds", type=int, default=1, help="with --grow: of the update")
+    parser.add_argument("--rounds", type=int, default=1, help="of both ways, or of the update")
     parser.add_argument("--grow", action="store_true", help="run again with 1 %% more images")
     parser.add_argument("--json", type=Path, help="write all times to this file too")
     options = parser.parse_args()

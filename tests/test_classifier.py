@@ -253,7 +253,7 @@ def test_suggestions(small, few):
 
 def test_nothing_is_suggested_where_all_have_labels(few):
     X, y, _ = few
-    with pytest.raises(ValueError, match="no sample to name: all .* have labels"):
+    with pytest.raises(ValueError, match=r"no sample to name: all .* have labels"):
         fast().fit(X[:60], y[:60]).suggest()
 
 

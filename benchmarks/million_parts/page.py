@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,9 @@ def write_page(path: Path, sizes: list[Size], n_clusters: int, n_heads: int, n_l
         "",
         f"Generated features ({N_FEATURES} each, float32, on disk) in {n_clusters:,} classes of "
         f"two modes each in {n_latent} latent dimensions, with noise; {n_heads} heads; written by "
-        f"`benchmarks/million.py --latent {n_latent}`. Wall seconds depend on what else ran; those "
-        "of the processors add up both cores. A run that is killed goes on where it was: of each "
+        f"`benchmarks/million.py --latent {n_latent}` on {os.cpu_count()} cores of {_processor()}. "
+        "Wall seconds depend on what else ran; those of the processors add up all cores, and "
+        "depend on it less. A run that is killed goes on where it was: of each "
         "stage the run that finished it counts, and what others had spent on it before is in no "
         f"figure. {_NOT_YET} stands for what no run has finished.",
         "",
@@ -180,6 +182,13 @@ def _plans(sizes: list[Size], measured: str, told: str, unit: str) -> list[str]:
         cells.append(_NOT_YET if whole_found is None else f"{whole / whole_found:.2f}")
         lines.append(f"| {size.n_samples:,} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _processor() -> str:
+    """Name the processor, and what of its instructions decides how quick products are."""
+    told = Path("/proc/cpuinfo").read_text()
+    name = next(line.split(":")[1].strip() for line in told.splitlines() if "model name" in line)
+    return f"{name} with {'AVX-512' if 'avx512f' in told else 'AVX2'}"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
