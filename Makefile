@@ -37,7 +37,7 @@ venv: .venv/installed  ## Make .venv and install the project into it
 
 test: .venv/installed-test  ## Install what the tests need, and run them
 	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n 2 --dist loadfile
-	"$(BIN)/python" -m pytest --doctest-modules skscan
+	OMP_NUM_THREADS=1 "$(BIN)/python" -m pytest -n 2 --dist loadfile --doctest-modules skscan
 
 lint: .venv/installed-lint  ## Check style and types
 	"$(BIN)/ruff" check .
