@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -187,8 +188,9 @@ def _plans(sizes: list[Size], measured: str, told: str, unit: str) -> list[str]:
 def _processor() -> str:
     """Name the processor, and what of its instructions decides how quick products are."""
     told = Path("/proc/cpuinfo").read_text()
-    name = next(line.split(":")[1].strip() for line in told.splitlines() if "model name" in line)
-    return f"{name} with {'AVX-512' if 'avx512f' in told else 'AVX2'}"
+    names = [line.split(":")[1].strip() for line in told.splitlines() if "model name" in line]
+    wide = " with AVX-512" if "avx512f" in told else " with AVX2" if "avx2" in told else ""
+    return (names or [platform.machine()])[0] + wide
 
 
 def _read(path: Path) -> dict[str, Any] | None:
