@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from datasets import DATASETS, MissingDataError
+from pool import labels_of_heads
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
@@ -45,8 +46,8 @@ COLUMNS = [
 
 def best_of_pool(clusterer: SCANClusterer, X: np.ndarray, y: np.ndarray) -> float:
     """Return the accuracy of the best of all heads that were trained."""
-    features, heads = clusterer.transform(X), clusterer.heads_
-    return max(clustering_accuracy(y, heads.predict(features, i)) for i in range(len(heads)))
+    pool = labels_of_heads(clusterer, clusterer.transform(X))
+    return max(clustering_accuracy(y, labels) for labels in pool)
 
 
 def measure(name: str, n_seeds: int, effort: str) -> dict:

@@ -31,13 +31,7 @@ EFFORTS = ("fast", "default", "best")
 def load(name: str, n_images: int) -> tuple[list[np.ndarray], np.ndarray]:
     """Images of a set, and their classes."""
     source, shares = SETS[name]
-    if source == "digits":
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        images, y = list(np.round(digits.images * (255 / 16)).astype(np.uint8)), digits.target
-    else:
-        images, y = images_of(source, n_images)
+    images, y = images_of(source, n_images)
     rows, y = draw(np.arange(len(y)), y, shares)
     return [images[row] for row in rows], np.unique(y, return_inverse=True)[1]
 

@@ -17,6 +17,7 @@ import warnings
 
 import numpy as np
 from datasets import CACHE, MissingDataError, long_tail
+from pool import labels_of_heads
 from views import draw, images_of
 
 from skscan import FeatureScaler, FeatureSpacesScaler, SCANClusterer, TimmFeatureExtractor
@@ -47,14 +48,7 @@ SETS: dict[str, tuple[str, dict[int, int] | None]] = {
 @CACHE.cache
 def features_at(source: str, n_images: int, image_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Features and classes of a random part of the images of a source."""
-    if source == "digits":
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        images = list(np.round(digits.images * (255 / 16)).astype(np.uint8))
-        y = digits.target
-    else:
-        images, y = images_of(source, n_images)
+    images, y = images_of(source, n_images)
     return TimmFeatureExtractor(image_size=image_size, verbose=1).transform(images), y
 
 
@@ -67,9 +61,7 @@ def scores(X: np.ndarray, y: np.ndarray, widths: list[int], seed: int) -> tuple[
         random_state=seed,
     )
     Z = clusterer.fit_transform(X)
-    heads = range(len(clusterer.heads_))
-    pool = [clusterer.heads_.predict_proba(Z, head).argmax(axis=1) for head in heads]
-    best = max(clustering_accuracy(y, labels) for labels in pool)
+    best = max(clustering_accuracy(y, labels) for labels in labels_of_heads(clusterer, Z))
     return clustering_accuracy(y, clusterer.labels_), best
 
 

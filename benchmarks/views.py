@@ -45,7 +45,12 @@ SETS: dict[str, tuple[str, dict[int, int] | None]] = {
 
 
 def images_of(source: str, n_images: int) -> tuple[Any, np.ndarray]:
-    """Give a random part of the images of a source, and their classes."""
+    """Give a random part of the images of a source, or all of the few digits, and their classes."""
+    if source == "digits":
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return list(np.round(digits.images * (255 / 16)).astype(np.uint8)), digits.target
     if source == "fashion":
         images, y = fashion_images()
     else:

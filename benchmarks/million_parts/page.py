@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+from processor import processor
 
 from million_parts.generated import N_FEATURES
 
@@ -131,7 +132,7 @@ def write_page(path: Path, sizes: list[Size], n_clusters: int, n_heads: int, n_l
             "cpu_s",
             "seconds",
             "in processor seconds, from its trial on the same machine, with mining tried on these "
-            "features where there are enough",
+            "features where it is not exact",
         )
         lines += _plans(planned, "peak_own_gib", "memory_gib", "in GiB of own memory")
     path.write_text("\n".join(lines) + "\n")
@@ -188,9 +189,8 @@ def _plans(sizes: list[Size], measured: str, told: str, unit: str) -> list[str]:
 def _processor() -> str:
     """Name the processor, and what of its instructions decides how quick products are."""
     told = Path("/proc/cpuinfo").read_text()
-    names = [line.split(":")[1].strip() for line in told.splitlines() if "model name" in line]
     wide = " with AVX-512" if "avx512f" in told else " with AVX2" if "avx2" in told else ""
-    return (names or [platform.machine()])[0] + wide
+    return processor() + wide
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -117,6 +117,7 @@ def fit(
     others = rows != near.indices
     same = classes[rows[others]] == classes[near.indices[others]]
     np.save(folder / "labels.npy", clusterer.labels_)
+    Z = clusterer.transform(features)
     return {
         "n_samples": n_samples,
         "n_clusters": n_clusters,
@@ -124,7 +125,7 @@ def fit(
         "n_latent": n_latent,
         "accuracy": clustering_accuracy(classes, clusterer.labels_),
         "accuracy_of_heads": [
-            clustering_accuracy(classes, clusterer.heads_.predict(clusterer.transform(features), i))
+            clustering_accuracy(classes, clusterer.heads_.predict(Z, i))
             for i in range(min(len(clusterer.heads_), 3))
         ],
         **json.loads((folder / "mining.json").read_text()),
@@ -160,12 +161,9 @@ def foretell(folder: Path, n_samples: int, n_clusters: int, n_heads: int) -> dic
     """Plan the fit, in processor seconds."""
     from skscan.planning import measure_machine, plan_fit
     from skscan.planning.job import Job
-    from skscan.planning.machine import rows_of_trial
 
     job = Job(n_samples, N_FEATURES, n_clusters, n_heads)
-    features = None
-    if n_samples >= rows_of_trial(n_samples):
-        features = np.load(folder / "features.npy", mmap_mode="r")
+    features = np.load(folder / "features.npy", mmap_mode="r")
     plan = plan_fit(job, measure_machine(job, features=features, clock=time.process_time))
     return {
         "n_samples": n_samples,

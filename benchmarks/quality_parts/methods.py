@@ -26,8 +26,9 @@ def skscan_clusterer(task: Task, **trainer: Any) -> Outcome:
     ).fit(task.X)
 
     def pool() -> list[np.ndarray]:
-        features, heads = clusterer.transform(task.X), clusterer.heads_
-        return [heads.predict(features, head) for head in range(len(heads))]
+        from pool import labels_of_heads
+
+        return labels_of_heads(clusterer, clusterer.transform(task.X))
 
     return Outcome(clusterer.labels_, pool=pool)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import random
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from processor import processor
 
 from quality_parts.method import Method, MethodUnavailableError, Task
 from quality_parts.problems import PROBLEMS
@@ -212,7 +212,7 @@ def _surroundings(method: Method) -> Record:
     return {
         "package": f"{method.package} {package}",
         "threads": os.environ.get("OMP_NUM_THREADS", "not limited"),
-        "processor": _processor(),
+        "processor": processor(),
     }
 
 
@@ -227,13 +227,3 @@ def _revision() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return f" ({found.stdout.strip()})"
-
-
-@cache
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()

@@ -96,9 +96,9 @@ def check_results(out: Path) -> None:
     """Refuse a folder that holds no results, damaged ones, or those of a later release."""
     from skscan.report.files import read_summary
 
-    if (out / SUMMARY).is_file() and not is_results_folder(out):
-        raise WrongUse(f"{escaped(str(out / SUMMARY))} is damaged, or none of `skscan cluster`")
     if not is_results_folder(out):
+        if (out / SUMMARY).is_file():
+            raise WrongUse(f"{escaped(str(out / SUMMARY))} is damaged, or none of `skscan cluster`")
         raise WrongUse(f"{escaped(str(out))} holds no results of `skscan cluster`")
     read_summary(out)
 

@@ -165,10 +165,10 @@ def _mining(
     job: Job, features: NDArray[np.floating] | None, clock: Callable[[], float]
 ) -> tuple[ExactMining, ApproximateMining | None]:
     n_rows = rows_of_trial(job.n_samples)
-    if features is None or not n_rows:
-        some = mixture(n_rows or max(EXACT_ROWS), job.n_features)
-    else:
+    if features is not None and n_rows:
         some = _some(features, n_rows)
+    else:
+        some = mixture(max(*EXACT_ROWS, n_rows), job.n_features)
     scaled = FeatureScaler().fit_transform(some)
     exact = try_exact_mining(scaled, N_NEIGHBORS, partial(seconds_of, clock=clock))
     if job.n_samples <= EXACT_LIMIT:
