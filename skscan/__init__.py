@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from skscan.spaces import FeatureSpacesScaler as FeatureSpacesScaler
     from skscan.training.clustering import ClusterTrainer as ClusterTrainer
     from skscan.training.few_labels import LabelTrainer as LabelTrainer
+    from skscan.training.neighbor_labeling import NeighborLabelTrainer as NeighborLabelTrainer
     from skscan.training.network_settings import NetworkTraining as NetworkTraining
     from skscan.training.objectives import ScanObjective as ScanObjective
     from skscan.training.objectives import TemiObjective as TemiObjective
@@ -42,6 +43,7 @@ _PUBLIC_NAMES = {
     "JoinedFeatureExtractor": "skscan.extractors.joined",
     "LabelTrainer": "skscan.training.few_labels",
     "MoCoFeatureExtractor": "skscan.extractors.moco",
+    "NeighborLabelTrainer": "skscan.training.neighbor_labeling",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
     "NetworkTraining": "skscan.training.network_settings",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["MAX_EDGES", "MAX_ENTRIES", "edges_in_blocks", "row_blocks"]
+__all__ = ["MAX_EDGES", "MAX_ENTRIES", "edges_in_blocks", "root_mean_square", "row_blocks"]
 
 MAX_ENTRIES = 2**24
 """Values that are held at once: 64 MiB of float32. Small sets are one block."""
@@ -35,3 +35,10 @@ def edges_in_blocks(
         rows = np.repeat(np.arange(block.start, block.stop), np.diff(ends))
         entries = slice(int(ends[0]), int(ends[-1]))
         yield rows, graph.indices[entries], graph.data[entries]
+
+
+def root_mean_square(features: NDArray[np.float32]) -> float:
+    """Return the root of the mean square of all values, or 1 if all are zero."""
+    blocks = row_blocks(*features.shape)
+    squares = sum(np.sum(np.square(features[rows]), dtype=np.float64) for rows in blocks)
+    return float(np.sqrt(squares / features.size)) or 1.0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,13 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-__all__ = ["encode_labels", "extend_names", "is_unknown", "unknown_label"]
+__all__ = [
+    "encode_labels",
+    "extend_names",
+    "few_labels_of_many_classes",
+    "is_unknown",
+    "unknown_label",
+]
 
 
 def encode_labels(y: Any) -> tuple[NDArray[np.int64], NDArray]:
@@ -32,7 +41,7 @@ def encode_labels(y: Any) -> tuple[NDArray[np.int64], NDArray]:
     ValueError
         If y has more than one column, is not finite, or holds no classes but measurements.
     """
-    y = column_or_1d(y, warn=True)
+    y = column_or_1d(_without_missing(y), warn=True)
     y = check_array(y, dtype=None, ensure_2d=False, ensure_min_samples=0, input_name="y")
     known = ~is_unknown(y)
     codes = np.full(len(y), -1, dtype=np.int64)
@@ -45,8 +54,35 @@ def encode_labels(y: Any) -> tuple[NDArray[np.int64], NDArray]:
             "y mixes labels that cannot be sorted, such as strings and numbers; only -1 may stand "
             f"for unknown among strings ({error})."
         ) from error
-    check_classification_targets(y[known])
+    with few_labels_of_many_classes():
+        check_classification_targets(y[known])
     return codes, names
+
+
+@contextmanager
+def few_labels_of_many_classes() -> Iterator[None]:
+    """Keep scikit-learn from taking labels for measurements where hardly two are the same."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than")
+        yield
+
+
+def _without_missing(y: Any) -> Any:
+    """Refuse missing values as pandas and numpy write them: unknown is -1."""
+    values = np.asarray(y, dtype=object)
+    missing = [i for i, label in enumerate(values.ravel().tolist()) if _is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"Input y contains NaN or another missing value ({len(missing)} of {values.size}, the "
+            f"first at {missing[0]}); unknown is -1, among strings '-1': fill them, as "
+            "y.fillna(-1) of pandas does."
+        )
+    return y
+
+
+def _is_missing(label: Any) -> bool:
+    # pandas.NA is unlike itself without saying so
+    return label is None or type(label).__name__ == "NAType" or label != label
 
 
 def is_unknown(y: NDArray) -> NDArray[np.bool_]:

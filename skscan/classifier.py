@@ -88,10 +88,10 @@ class SCANClassifier(ClassifierMixin, TrustMixin):
         Mined neighbours: distances, each sample itself first as an explicit zero.
     prototype_indices_ : ndarray of shape (n_classes,)
         The most typical training sample of each class; -1 for an empty one.
-    heads_ : LinearHeads
-        The heads trained without labels, then the one that predicts the classes.
+    heads_ : MLPHeads
+        The one head that predicts the classes.
     best_head_ : int
-        The last of them.
+        Its index, 0.
     history_ : list of dict
         Losses of each pass, told apart by ``"stage"``: ``"clustering"`` and ``"labels"``.
     n_iter_ : int
@@ -391,8 +391,8 @@ class SCANClassifier(ClassifierMixin, TrustMixin):
         announce(f"labels: {self.timings_['labels']:.1f} s", self.verbose)
 
         self.classes_ = extend_names(names, n_clusters - len(names))
-        self.heads_ = clusterer.heads_.join(result.heads)
-        self.best_head_ = len(clusterer.heads_)
+        self.heads_ = result.heads
+        self.best_head_ = 0
         self.history_ = clusterer.history_ + [
             {"stage": "labels", **entry} for entry in result.history
         ]

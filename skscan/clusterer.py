@@ -50,7 +50,7 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
 
     Features are extracted by a frozen network, brought to one scale, and joined to their nearest
     neighbours; linear heads are trained so that neighbours fall into the same cluster (the SCAN
-    loss), the best head is picked without labels, and refined on its own confident predictions.
+    loss), the best head is picked without labels, and learns what neighbours are taken for.
 
     Parameters
     ----------
@@ -72,8 +72,9 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
         Gives the neighbour graph of the scaled features; None is :class:`NeighborMiner`.
     cluster_trainer : ClusterTrainer, default=None
         Trains the heads; None is the :class:`ClusterTrainer` of the chosen effort.
-    self_label_trainer : SelfLabelTrainer or "skip", default=None
-        Refines the best head; None is :class:`SelfLabelTrainer`, ``"skip"`` leaves it out.
+    self_label_trainer : NeighborLabelTrainer, SelfLabelTrainer or "skip", default=None
+        Refines the best head; None is :class:`NeighborLabelTrainer`, ``"skip"`` leaves it out. The
+        paper's third stage is :class:`SelfLabelTrainer`.
     effort : {"fast", "default", "best"}, default="default"
         How much is tried. With ``"best"``, the default extractor sees each image and its mirror
         image at 128 and at 176 pixels, whose features stand side by side (at 128 alone where the
@@ -123,17 +124,17 @@ class SCANClusterer(CuttingMixin, TrustMixin, ClusterMixin, BaseEstimator):
     merge_tree_ : MergeTree
         Small groups of samples and how they merge, when the number of classes was searched for.
     heads_ : LinearHeads, MLPHeads or AveragedHeads
-        All trained heads.
+        All trained heads; the last one is that of the third stage, if it was accepted.
     best_head_ : int
         Which of them predicts.
     history_ : list of dict
-        Loss of each head and pass, then of self-labelling, told apart by ``"stage"``; last, whether
-        the self-labelled head was accepted, and the reason.
+        Loss of each head and pass, then of the third stage, told apart by ``"stage"``; last,
+        whether its head was accepted, and the reason.
     selection_report_ : list of dict
-        For each head on frozen features, in the order of `heads_`: start, prior, what it was
+        For each head of the clustering stage, in the order of `heads_`: start, prior, what it was
         compared by (information, modularity, sparseness, agreement) with the sum of their standard
         scores as ``"score"`` (``-inf`` for heads that leave clusters empty which others use),
-        other label-free criteria to look at, and whether it was chosen.
+        other label-free criteria to look at, and whether it was chosen to go on with.
     n_iter_ : int
         Passes that the heads were trained for.
     feature_extractor_, feature_scaler_ : transformer

@@ -103,23 +103,24 @@ def shared_neighbor_affinity(table: NDArray[np.integer]) -> sparse.csr_matrix:
         neighbors", 1973, count them), for others 0.
     """
     n_samples, width = table.shape
-    samples = np.arange(n_samples)
-    rows = np.concatenate([samples, np.repeat(samples, width)])
-    columns = np.concatenate([samples, table.ravel()])
-    named = sparse.csr_matrix(
-        (np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(n_samples, n_samples)
-    )
+    index_type = np.int32 if n_samples * (width + 1) < 2**31 else np.int64
+    columns = np.empty((n_samples, width + 1), dtype=index_type)
+    columns[:, 0], columns[:, 1:] = np.arange(n_samples), table
+    ends = np.arange(0, columns.size + 1, width + 1, dtype=index_type)
+    shape = (n_samples, n_samples)
+    named = sparse.csr_matrix((np.ones(columns.size, np.float32), columns.ravel(), ends), shape)
+    named.sum_duplicates()
     named.data[:] = 1  # a neighbor that is named twice counts once
+    counts = np.diff(named.indptr)
+    naming = named.T.tocsr()
     linked = symmetric_affinity(table)
     linked.data[:] = 1
-    affinity = sparse.vstack(
-        [
-            (named[block] @ named.T).multiply(linked[block])
-            for block in row_blocks(n_samples, width**2, _MAX_SHARED)
-        ],
-        format="csr",
-    )
-    counts = np.diff(named.indptr)
-    either = np.repeat(counts, np.diff(affinity.indptr)) + counts[affinity.indices] - affinity.data
-    affinity.data = np.square(affinity.data / either, dtype=np.float32)
-    return affinity
+
+    def jaccard_squares(block: slice) -> sparse.csr_matrix:
+        shared = (named[block] @ naming).multiply(linked[block]).tocsr()
+        own = np.repeat(counts[block], np.diff(shared.indptr))
+        shared.data = np.square(shared.data / (own + counts[shared.indices] - shared.data))
+        return shared.astype(np.float32)
+
+    blocks = row_blocks(n_samples, width**2, _MAX_SHARED)
+    return sparse.vstack([jaccard_squares(block) for block in blocks], format="csr")

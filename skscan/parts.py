@@ -89,9 +89,9 @@ def default_part(
         from skscan.training.few_labels import LabelTrainer
 
         return LabelTrainer()
-    from skscan.training.self_labeling import SelfLabelTrainer
+    from skscan.training.neighbor_labeling import NeighborLabelTrainer
 
-    return SelfLabelTrainer()
+    return NeighborLabelTrainer()
 
 
 def with_spaces(scaler: Any, extractor: Any) -> Any:

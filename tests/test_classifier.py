@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skscan
 from skscan import FeatureScaler, LabelTrainer, SCANClassifier, SCANClusterer
+from skscan.class_names import encode_labels
 from skscan.exceptions import SkippedImagesWarning, SkscanWarning
 from skscan.metrics import clustering_accuracy
 
@@ -95,7 +96,7 @@ def test_attributes(small, few):
     np.testing.assert_array_equal(small.predict(X)[given < 0], small.labels_[given < 0])
     np.testing.assert_array_equal(small.labels_[small.prototype_indices_], [0, 1, 2])
     assert small.neighbors_.shape == (n, n)
-    assert small.best_head_ == len(small.heads_) - 1
+    assert (small.best_head_, len(small.heads_)) == (0, 1)
     assert {entry["stage"] for entry in small.history_} == {"clustering", "labels"}
     assert small.n_features_in_ == 64
     assert list(small.timings_)[-1] == "labels"
@@ -238,6 +239,30 @@ def test_wrong_input_is_explained(few):
     first, second = np.flatnonzero(given == 0)[0], np.flatnonzero(given == 1)[0]
     with pytest.raises(ValueError, match=f"must_link joins samples .*{first}"):
         fast().fit(X, given, must_link=[(first, second)])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+@pytest.mark.parametrize("names", [[0, 1], ["a", "b"]])
+def test_missing_labels_are_refused_by_one_message(missing, names):
+    y = np.array([names[0], missing, names[1], missing], dtype=object)
+    with pytest.raises(ValueError, match=r"y contains NaN .*\(2 of 4, the first at 1\).*-1"):
+        encode_labels(y)
+
+
+def test_missing_labels_of_pandas_own_types_are_refused():
+    pd = pytest.importorskip("pandas")
+    for dtype in ("string", "category", "Int64"):
+        values = [1, 2, None] if dtype == "Int64" else ["a", "b", None]
+        with pytest.raises(ValueError, match="another missing value"):
+            encode_labels(pd.Series(values, dtype=dtype))
+
+
+def test_one_label_of_each_of_many_classes_is_no_reason_to_warn(recwarn):
+    X, _ = load_digits(return_X_y=True)
+    given = np.full(300, -1)
+    given[:25] = np.arange(25)
+    fast().fit(X[:300], given)
+    assert not [str(each.message) for each in recwarn if "regression" in str(each.message)]
 
 
 def test_suggestions(small, few):

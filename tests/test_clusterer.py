@@ -247,11 +247,17 @@ class TestParts:
         X, y = few
         grid = {"cluster_trainer__entropy_weight": [1, 5], "neighbor_miner__n_neighbors": [10]}
         search = GridSearchCV(SCANClusterer(3, effort="fast", random_state=0), grid, cv=2)
-        without = clone(search).fit(X)
-        shuffled = clone(search).fit(X, np.random.RandomState(0).permutation(y))
-        scores = [search.cv_results_["mean_test_score"] for search in (without, shuffled)]
-        assert np.isfinite(scores).all()
-        np.testing.assert_array_equal(*scores)
+        without, right, shuffled = (
+            clone(search).fit(X, labels)
+            for labels in (None, y, np.random.RandomState(0).permutation(y))
+        )
+        for other in (right, shuffled):
+            scores = [each.cv_results_["mean_test_score"] for each in (without, other)]
+            assert np.isfinite(scores).all()
+            np.testing.assert_array_equal(*scores)
+            np.testing.assert_array_equal(
+                without.best_estimator_.labels_, other.best_estimator_.labels_
+            )
         assert without.best_estimator_.labels_.shape == y.shape
 
 

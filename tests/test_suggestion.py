@@ -52,3 +52,12 @@ def test_certainty_everywhere_still_gives_samples(groups):
     affinity, y = groups
     chosen = suggest_samples(affinity, np.eye(4)[y], np.zeros(len(y), dtype=bool), 5)
     assert len(set(chosen)) == 5
+
+
+def test_a_large_group_of_little_doubt_comes_before_a_small_one_of_much(groups):
+    affinity, y = groups
+    p = np.eye(4)[np.array([1, 1, 2, 3])[y]]
+    p[y == 0] = [0.1, 0.9, 0, 0]
+    p[y == 3] = [0.5, 0.5, 0, 0]
+    labelled = np.isin(y, [1, 2])
+    assert y[suggest_samples(affinity, p, labelled, 1)] == 0

@@ -9,7 +9,7 @@ import typer
 from skscan.cli import options
 from skscan.cli.errors import CommandFailed, WrongUse
 from skscan.cli.inputs import find_images
-from skscan.cli.predict import load_any, use_settings
+from skscan.cli.predict import is_model, load_model, load_sorter, use_settings
 from skscan.cli.reporting import reports_errors
 from skscan.cli.tables import check_output_file
 from skscan.cli.terminal import escaped, only_results_on_stdout, say, say_json
@@ -75,7 +75,7 @@ def export(
     if out.suffix != f".{file_format.value}":
         raise WrongUse(f"-o {out}: the name must end in .{file_format.value}")
     images = None if check is None else find_images(check)
-    estimator = load_any(model)
+    estimator = load_sorter(model) if is_model(model) else load_model(model)
     use_settings(estimator, verbose=int(not quiet))
     from skscan.exceptions import ExportError
     from skscan.interop import export_onnx

@@ -36,7 +36,8 @@ def features_of_trial(path: Path, n_samples: int) -> np.ndarray:
 
     shown = escaped(str(path))
     if path.suffix != ".npy" or not path.is_file():
-        raise WrongUse(f"--features {shown}: there is no such .npy file")
+        reason = "there is no such file" if not path.is_file() else "it is no .npy file"
+        raise WrongUse(f"--features {shown}: {reason}")
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:

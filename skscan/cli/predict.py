@@ -119,7 +119,12 @@ def predict(
 
 def load_any(out: Path) -> "SCANClusterer":
     """Return a clusterer saved by ``skscan cluster``, ``skscan convert`` or `skscan.save`."""
-    return _load_clusterer(out) if (out / "model.json").is_file() else load_model(out)
+    return _load_clusterer(out) if is_model(out) else load_model(out)
+
+
+def is_model(folder: Path) -> bool:
+    """Tell whether a folder is what `skscan.save` writes."""
+    return (folder / "model.json").is_file()
 
 
 def load_model(out: Path) -> "SCANClusterer":
@@ -143,10 +148,28 @@ def load_model(out: Path) -> "SCANClusterer":
 
 def _load_clusterer(folder: Path) -> "SCANClusterer":
     from skscan.clusterer import SCANClusterer
+
+    model = load_sorter(folder)
+    if not isinstance(model, SCANClusterer):
+        raise CommandFailed(
+            f"the model in {folder} is a {type(model).__name__}, which `skscan export` takes, but "
+            "not this command; in Python `skscan.load` gives it back"
+        )
+    return model
+
+
+def load_sorter(folder: Path) -> Any:
+    """Return a clusterer or classifier of images that `skscan.save` wrote.
+
+    Raises
+    ------
+    CommandFailed
+        If it is neither.
+    """
     from skscan.persistence import load
 
     model = load(folder)
-    if not isinstance(model, SCANClusterer) or model.feature_extractor_ is None:
+    if getattr(model, "feature_extractor_", None) is None or not hasattr(model, "heads_"):
         raise CommandFailed(f"the model in {folder} sorts no images")
     return model
 

@@ -67,11 +67,13 @@ class MLPHeads(Heads):
         logits = np.empty((len(features), self.n_clusters), dtype=np.float32)
         for start in range(0, len(features), _BLOCK_ROWS):  # hidden layers are wide
             rows = slice(start, start + _BLOCK_ROWS)
-            hidden = _gelu(features[rows] @ self.first_weights[head].T + self.first_biases[head])
+            # in double precision, so that rounding hardly depends on where in a batch a row stands
+            inputs = features[rows].astype(np.float64)
+            hidden = _gelu(inputs @ self.first_weights[head].T + self.first_biases[head])
             inner = hidden @ self.second_weights[head].T + self.second_biases[head]
             lengths = np.linalg.norm(inner, axis=1, keepdims=True)
-            inner /= np.maximum(lengths, np.float32(SMALLEST_LENGTH))
-            logits[rows] = inner @ self.directions[head].T / np.float32(self.temperature)
+            inner /= np.maximum(lengths, SMALLEST_LENGTH)
+            logits[rows] = inner @ self.directions[head].T / self.temperature
         return logits
 
     def select(self, head: int) -> MLPHeads:
@@ -98,5 +100,5 @@ class MLPHeads(Heads):
         return {name: value for name, value in vars(self).items() if name != "temperature"}
 
 
-def _gelu(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    return x * (erf(x * np.float32(np.sqrt(0.5))) + 1) * np.float32(0.5)
+def _gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return x * (erf(x * np.sqrt(0.5)) + 1) * 0.5

@@ -18,6 +18,7 @@ CLASSES = {
     "MLPHeads": "skscan.networks.mlp_heads",
     "MergeTree": "skscan.merge_tree",
     "MoCoFeatureExtractor": "skscan.extractors.moco",
+    "NeighborLabelTrainer": "skscan.training.neighbor_labeling",
     "NeighborMiner": "skscan.neighbors",
     "NetworkFeatureExtractor": "skscan.extractors.network",
     "NetworkTraining": "skscan.training.network_settings",

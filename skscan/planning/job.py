@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from skscan.training.clustering import ClusterTrainer
 from skscan.training.head_clustering import HeadSchedule, head_schedule, prior_names
-from skscan.training.self_labeling import SelfLabelTrainer, self_label_schedule
+from skscan.training.neighbor_labeling import NeighborLabelTrainer, neighbor_label_batch_size
 from skscan.training.starts import KMEANS_SAMPLE, KMEANS_SAMPLES_PER_CLUSTER, MANY_CLUSTERS
 
 __all__ = ["Job"]
@@ -68,9 +68,15 @@ class Job:
         return -(-self.n_heads // self.heads_together)
 
     @property
-    def self_label_schedule(self) -> tuple[int, int]:
-        """Batches of a pass of self-labelling, and passes."""
-        return self_label_schedule(SelfLabelTrainer(), self.n_samples, self.n_clusters)
+    def self_label_batch_size(self) -> int:
+        """Samples in a step of self-labelling."""
+        return min(neighbor_label_batch_size(self.n_clusters), self.n_samples)
+
+    @property
+    def self_label_steps(self) -> int:
+        """Steps of self-labelling, in all rounds."""
+        trainer = NeighborLabelTrainer()
+        return trainer.n_rounds * trainer.n_steps
 
     @property
     def label_steps(self) -> int:

@@ -13,6 +13,7 @@ from skscan.neighbors.approximate import LINKS
 from skscan.neighbors.exact import SPARE
 from skscan.planning.job import N_NEIGHBORS, Job
 from skscan.scaling import MAX_BYTES_IN_MEMORY as MAX_SCALED_BYTES
+from skscan.training.neighbor_labeling import KEPT_CLUSTERS
 from skscan.training.starts import MAX_BYTES_IN_MEMORY as MAX_COPY_BYTES
 
 __all__ = ["NUMBER", "memory_of_stages"]
@@ -37,8 +38,8 @@ COPIES_WHILE_JUDGING = 7
 BYTES_OF_AN_EDGE = 32
 """While the edges of a block are counted."""
 
-COPIES_OF_OWN_LABELS = 5.7
-"""Of the values for each cluster of a batch, while a head learns from its own labels."""
+COPIES_OF_LABELS = 6
+"""Of the values for each cluster of a batch, while a head learns the labels of neighbors."""
 
 
 def memory_of_stages(job: Job, *, approximate: bool) -> dict[str, float]:
@@ -69,7 +70,9 @@ def memory_of_stages(job: Job, *, approximate: bool) -> dict[str, float]:
     block = min(n * k, MAX_ENTRIES) * NUMBER
     sample = job.sample_of_starts * job.n_components * NUMBER
     step = 2 * min(job.batch_size, n) * (k * job.heads_together + job.n_components) * NUMBER
-    own_labels = n / job.self_label_schedule[0] * k * NUMBER
+    named = 2 * (mined + n) * NUMBER
+    labels = n * min(k * NUMBER, KEPT_CLUSTERS * (NUMBER + NUMBER))
+    batch = job.self_label_batch_size * (COPIES_OF_LABELS * k + job.n_components) * NUMBER
     probabilities = n * k * NUMBER
     training = inputs + copy + table
     held = {
@@ -84,9 +87,10 @@ def memory_of_stages(job: Job, *, approximate: bool) -> dict[str, float]:
         + edges,
         "self-labelling": inputs
         + table
-        + table_of_torch
-        + scaled  # squares, for their mean
-        + COPIES_OF_OWN_LABELS * own_labels,
+        + 3 * affinity
+        + 2 * named  # of shared neighbors, while it is made
+        + 2 * labels
+        + max(4 * block, batch),
         "evidence": inputs
         + table
         + 2 * block

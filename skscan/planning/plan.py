@@ -152,8 +152,7 @@ def _seconds(job: Job, machine: Machine, approximate: bool) -> dict[str, float]:
         "starts": job.n_starts * start,
         "heads": job.n_groups * group,
         "selection": job.n_heads * judged,
-        "self-labelling": n
-        * (own_labels.pass_row * job.self_label_schedule[1] + own_labels.judged_row),
+        "self-labelling": n * own_labels.labelled_row + job.self_label_steps * own_labels.step,
         "evidence": machine.evidence(n) + machine.agreement(min(n, SAMPLES * (N_NEIGHBORS + 1))),
     }
 

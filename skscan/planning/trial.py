@@ -22,7 +22,7 @@ from skscan.planning.job import N_NEIGHBORS, Job
 from skscan.scaling import FeatureScaler
 from skscan.selection import criteria_of_heads, scan_terms_of_heads
 from skscan.training.batched_heads import BatchedHeads, center_heads
-from skscan.training.self_labeling import SelfLabelTrainer
+from skscan.training.neighbor_labeling import NeighborLabelTrainer
 from skscan.training.starts import StartMaker, auto_starts
 
 __all__ = ["SelfLabelling", "Trial", "line", "mixture", "seconds_of"]
@@ -37,10 +37,10 @@ MANY_ENTRIES = 2**22
 
 @dataclass(frozen=True)
 class SelfLabelling:
-    """Seconds of a row in a pass, and of a row in the judging of the head before and after."""
+    """Seconds of a row whose labels are made in all rounds, and of a step of the head."""
 
-    pass_row: float
-    judged_row: float
+    labelled_row: float
+    step: float
 
 
 class Trial:
@@ -142,25 +142,24 @@ class Trial:
         return others, Line(0.0, loss.slope)
 
     def self_labelling(self) -> SelfLabelling:
-        """Return the seconds of the training of a head on its own labels, all rows being sure."""
+        """Return the seconds of the training of a head on the labels of neighbors."""
         import torch
 
-        n_rows = len(self.scaled)
+        graph = self.graph[len(self.scaled)]
+        n_jobs = torch.get_num_threads()  # those of the job, which may be larger
+        large = self.job.self_label_batch_size * self.job.n_clusters > MANY_ENTRIES
+        n_few, n_many = 1, FEW_STEPS if large else MANY_STEPS
 
-        def train(n_epochs: int) -> None:
-            trainer = SelfLabelTrainer(threshold=0.0, n_epochs=n_epochs)
+        def train(n_steps: int) -> None:
+            # one round: further ones are not made where it leaves a cluster empty
+            trainer = NeighborLabelTrainer(n_rounds=1, n_steps=n_steps)
             state = np.random.RandomState(0)
-            graph = self.graph[n_rows]
-            n_jobs = torch.get_num_threads()  # those of the job, which may be larger
-            with warnings.catch_warnings():  # of a head that is not kept
-                warnings.simplefilter("ignore", SkscanWarning)
-                trainer.train(self.scaled, graph, self.heads, 0, random_state=state, n_jobs=n_jobs)
+            trainer.train(self.scaled, graph, self.heads, 0, random_state=state, n_jobs=n_jobs)
 
-        once, thrice = (
-            seconds_of(partial(train, n_epochs), self.clock) / n_rows for n_epochs in (1, 3)
-        )
-        pass_row = max(thrice - once, 0.1 * thrice) / 2
-        return SelfLabelling(pass_row, max(once - pass_row, 0.0))
+        few, many = (seconds_of(partial(train, n), self.clock) for n in (n_few, n_many))
+        step = max(many - few, 0.1 * many) / (n_many - n_few)
+        labelled = max(few - n_few * step, 0.0) * NeighborLabelTrainer().n_rounds
+        return SelfLabelling(labelled / len(self.scaled), step)
 
     def evidence(self) -> tuple[Line, Line]:
         """Return the seconds of all evidence but the agreement of heads, and of that agreement.

@@ -75,7 +75,8 @@ class ClusterTrainer(BaseEstimator):
         SCAN only. How large clusters are expected to be. ``"uniform"`` is the paper's entropy term,
         which wants clusters of equal size. ``"estimate"`` takes the sizes of the start and then
         follows the predictions, with a fifth of the weight. An array gives the shares of the
-        classes, in any order: the largest belongs to the cluster that is largest at the start.
+        classes, or any multiples of them, in any order: the largest belongs to the cluster that is
+        largest at the start.
         ``"auto"`` trains every third head in the first way, every third with a fifth of that
         weight, every third in the second way, and leaves it to the selection. A network that
         begins with a head on frozen features is drawn to equal or given sizes if that head was,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from skscan._blocks import root_mean_square
 from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.networks.heads import LinearHeads
 
@@ -49,7 +50,7 @@ def distilled_head(
 
     from skscan.training.batched_heads import BatchedHeads, center_heads
 
-    scale = np.float32(np.sqrt(np.mean(np.square(features), dtype=np.float64)) or 1.0)
+    scale = np.float32(root_mean_square(features))
     scaled = features / scale
     column = np.asarray(labels, dtype=np.int64)[:, None]
     n_batches = max(len(features) // BATCH_SIZE, 1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from skscan._blocks import row_blocks
+from skscan._blocks import root_mean_square, row_blocks
 from skscan._files import allocate_array
 from skscan._progress import progress
 from skscan.graph import neighbor_table, symmetric_affinity
@@ -149,11 +149,9 @@ def train_heads(
 
 def _scaled(features: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
     """Return the root mean square of the features, and these divided by it."""
-    blocks = list(row_blocks(*features.shape))
-    squares = sum(np.sum(np.square(features[rows]), dtype=np.float64) for rows in blocks)
-    scale = float(np.sqrt(squares / features.size)) or 1.0
+    scale = root_mean_square(features)
     scaled = allocate_array(features.shape, np.float32, "features", _MAX_BYTES_IN_MEMORY)
-    for rows in blocks:
+    for rows in row_blocks(*features.shape):
         scaled[rows] = features[rows] / np.float32(scale)
     return scale, scaled
 

@@ -53,7 +53,7 @@ class SelfLabelResult:
     heads : LinearHeads, MLPHeads or AveragedHeads
         The one head to use from now on: the new one if it was accepted, else the earlier one.
     history : list of dict
-        One entry for each pass: pass, loss, confident (share of samples above the threshold).
+        One entry for each pass or round, with its loss.
     accepted : bool
         Whether the new head is kept.
     reason : str

@@ -6,7 +6,7 @@ from image_factory import pixel_arrays, write_pictures
 from typer.testing import CliRunner
 
 import skscan
-from skscan import PixelFeatureExtractor, SCANClusterer
+from skscan import PixelFeatureExtractor, SCANClassifier, SCANClusterer
 from skscan.cli import app
 
 
@@ -43,6 +43,27 @@ def test_file_is_written_and_described(model, tmp_path):
     session = onnxruntime.InferenceSession(str(out))
     found = session.run(None, {"images": np.zeros((2, 9, 9, 3), np.uint8)})[0]
     assert found.shape == (2, 3)
+
+
+def test_a_classifier_is_exported_and_predict_says_that_it_takes_none(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    images = pixel_arrays(40, 16, 16)
+    y = np.full(len(images), "-1", dtype=object)
+    y[:6] = ["dark", "light"] * 3
+    classifier = SCANClassifier(
+        feature_extractor=PixelFeatureExtractor(8), effort="fast", random_state=0
+    ).fit(images, y)
+    skscan.save(classifier, tmp_path / "model")
+    result = run(tmp_path / "model", "-o", tmp_path / "sorter.onnx", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["class_names"] == ["dark", "light"]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    write_pictures(photos, 5)
+    result = CliRunner().invoke(app, ["predict", str(tmp_path / "model"), str(photos)])
+    assert result.exit_code == 1
+    assert "is a SCANClassifier, which `skscan export` takes" in " ".join(result.output.split())
 
 
 def test_summary_is_shown(model, tmp_path):

@@ -5,12 +5,16 @@ import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from skscan.cli import main
 from skscan.cli.terminal import complain, note, speaking
 from skscan.cli.wording import in_options
 from skscan.engines.choice import check_choice
+from skscan.exceptions import SkscanWarning
+from skscan.networks.heads import LinearHeads
+from skscan.training.results import undone
 
 CLUSTER = {"-k", "--device", "--engine", "--errors", "--precision", "--backbone", "--weights"}
 
@@ -91,12 +95,21 @@ def test_messages_of_the_library_are_those_that_are_reworded(
     assert re.search(r"warning: 1 of 201 images .* Mend or remove them\.\n", said)
 
 
-def test_self_labeling_that_is_undone_and_too_many_clusters(command, shared_digits, tmp_path):
+def test_self_labeling_that_is_undone_names_no_parameter():
+    heads = LinearHeads(np.zeros((1, 2, 3), np.float32), np.zeros((1, 2), np.float32))
+    with pytest.warns(SkscanWarning) as caught:
+        undone(heads, [], "no sample has a confidence above threshold=0.99 (the largest is 0.5)")
+    said = in_options(str(caught[0].message), [])
+    assert said.startswith("Self-labelling was undone: no sample has a confidence above 0.99")
+    assert not re.search(r"\w+_\w+=|'skip'", said)
+
+
+def test_too_many_clusters(command, shared_digits, tmp_path):
     options = ["--effort", "fast", "--backbone", "pixels", "--no-report"]
     out = tmp_path / "out"
     code, _, said = command("cluster", shared_digits, "-k", 60, "-o", out, *options)
     assert code == 0
-    assert "warning: Self-labelling was undone" in said
+    assert "of 60 clusters empty" in said
     assert not re.search(r"\w+_\w+=|'skip'", said)
     code, _, said = command("cluster", shared_digits, "-k", 60, "-o", out, *options, "--quiet")
     assert (code, said) == (0, "")

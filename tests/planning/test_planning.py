@@ -2,16 +2,16 @@
 
 import json
 import time
-import warnings
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from sklearn.datasets import make_blobs
 from typer.testing import CliRunner
 
-from skscan import ClusterTrainer, NeighborMiner, SelfLabelTrainer
+from skscan import ClusterTrainer, NeighborLabelTrainer, NeighborMiner
 from skscan._laws import Line, Logarithm, Power
 from skscan.cli import app
 from skscan.neighbors import choice
@@ -21,7 +21,7 @@ from skscan.planning.memory import memory_of_stages
 from skscan.planning.mining import ApproximateMining, ExactMining
 from skscan.planning.reporting import Reporting, try_reporting
 from skscan.planning.trial import SelfLabelling
-from skscan.training.batched_heads import Adam, center_heads
+from skscan.training.batched_heads import Adam, BatchedHeads, center_heads
 
 MACHINE = Machine(
     scaling=Line(0.1, 1e-5),
@@ -149,14 +149,20 @@ def test_memory_counts_what_a_stage_holds_of_each_sample_and_of_a_step():
     assert {name for name in exact if exact[name] != approximate[name]} == {"mining"}
 
 
-def test_passes_of_self_labelling_are_counted_as_they_are_made():
-    X = np.random.RandomState(0).randn(1500, 4).astype(np.float32)
-    graph = NeighborMiner(5).fit_transform(X)
-    heads = center_heads(X, np.random.RandomState(0).randint(3, size=(1500, 1)), 3)
-    state = np.random.RandomState(0)
-    with warnings.catch_warnings(action="ignore"):  # whether the head is kept is no matter
-        result = SelfLabelTrainer(threshold=0.0).train(X, graph, heads, 0, random_state=state)
-    assert len(result.history) == Job(1500, 4, 3).self_label_schedule[1]
+def test_steps_of_self_labelling_are_counted_as_they_are_made(monkeypatch):
+    X, y = make_blobs(1500, 4, centers=3, random_state=0)
+    X = X.astype(np.float32)
+    sizes, logits = [], BatchedHeads.logits
+
+    def count(heads, rows):
+        sizes.append(len(rows))
+        return logits(heads, rows)
+
+    monkeypatch.setattr(BatchedHeads, "logits", count)
+    graph, heads = NeighborMiner(5).fit_transform(X), center_heads(X, y[:, None], 3)
+    NeighborLabelTrainer().train(X, graph, heads, 0, random_state=np.random.RandomState(0))
+    job = Job(1500, 4, 3)
+    assert sizes == [job.self_label_batch_size] * job.self_label_steps
 
 
 def test_images_need_a_machine_that_was_measured_with_them():
@@ -282,7 +288,7 @@ def test_few_features_will_do_where_mining_is_exact(quick_trial, tmp_path):
         (np.zeros((500, 4), dtype="U1"), "takes a matrix of real numbers"),
         (np.zeros((399, 4)), "has 399 rows, and the trial of mining for 600,000 samples takes 400"),
         (np.full((500, 4), np.nan), "400 rows of finite numbers"),
-        (None, "there is no such .npy file"),
+        (None, "there is no such file"),
     ],
 )
 def test_a_file_that_mining_cannot_be_tried_on_is_said(quick_trial, tmp_path, array, message):

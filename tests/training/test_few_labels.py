@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 
 from skscan import ClusterTrainer, FeatureScaler, LabelTrainer, NeighborMiner
 from skscan.constraints import Constraints
-from skscan.training.few_labels import _with_equal_sizes
+from skscan.training.few_labels import _sizes, _with_sizes
 from skscan.training.new_classes import seed_new_classes
 
 NONE = np.empty((0, 2), dtype=int)
@@ -38,14 +38,19 @@ def test_ten_labels_a_class_are_enough_here(found):
         labels[np.flatnonzero(y == c)[:10]] = c
     result = train(found, labels)
     assert (result.heads.predict(Z) == y).mean() > 0.93
-    assert result.history[-1]["consistency"] < result.history[0]["consistency"]
+    assert [entry["round"] for entry in result.history] == sorted(
+        [0, 1] * (len(result.history) // 2)
+    )
+    for round_ in (0, 1):
+        losses = [entry["loss"] for entry in result.history if entry["round"] == round_]
+        assert losses[-1] < losses[0]
 
 
 def test_scale_of_features_does_not_matter(found):
     Z, graph, heads, y = found
     labels = np.where(np.arange(len(y)) < 30, y, -1)
     plain = train(found, labels).heads.predict(Z)
-    big = (100 * Z, graph, type(heads)(heads.weights / 100, heads.biases), y)
+    big = (100 * Z, graph, heads.for_scale(100), y)
     assert (train(big, labels).heads.predict(100 * Z) == plain).mean() > 0.99
 
 
@@ -57,13 +62,51 @@ def test_right_labels_decide_not_the_order_of_classes(found):
     assert (one == 3 - other).mean() > 0.98
 
 
-def test_equal_sizes():
+def test_rounds_keep_uneven_sizes(found):
+    Z, _, _, y = found
+    sizes = np.array([150, 80, 40, 20])
+    kept = np.concatenate([np.flatnonzero(y == c)[:size] for c, size in enumerate(sizes)])
+    Z, y = Z[kept], y[kept]
+    graph = NeighborMiner().fit_transform(Z)
+    heads = (
+        ClusterTrainer(n_heads=3).train(Z, graph, 4, random_state=np.random.RandomState(0)).heads
+    )
+    labels = np.full(len(y), -1)
+    rng = np.random.RandomState(0)
+    for c in range(4):
+        labels[rng.choice(np.flatnonzero(y == c), 10, replace=False)] = c
+    predicted = train((Z, graph, heads, y), labels, n_rounds=3).heads.predict(Z)
+    assert (predicted == y).mean() > 0.9
+    np.testing.assert_allclose(np.bincount(predicted, minlength=4), sizes, atol=10)
+
+
+def test_heads_with_hidden_layers_may_be_beside_the_features(found):
+    Z, graph, _, y = found
+    labels = np.where(np.arange(len(y)) < 30, y, -1)
+    taught = train(found, labels, n_hidden=16).heads
+    assert taught.first_weights.shape == (1, 16, Z.shape[1])
+    again = train((Z, graph, taught, y), labels).heads
+    assert (again.predict(Z) == y).mean() > 0.9
+
+
+def test_sizes_are_equal_where_they_look_it():
+    p = np.random.RandomState(0).dirichlet([1, 1, 1], 300)
+    np.testing.assert_allclose(_sizes(p), 1 / 3)
+    tail = np.repeat(np.eye(3) * 0.7 + 0.1, [80, 15, 5], axis=0)
+    np.testing.assert_allclose(_sizes(tail), tail.mean(axis=0))
+
+
+@pytest.mark.parametrize("sizes", [[1 / 3, 1 / 3, 1 / 3], [0.6, 0.3, 0.1]])
+def test_columns_are_scaled_to_sizes(sizes):
     p = np.random.RandomState(0).dirichlet([3, 2, 1], 300)
-    balanced = _with_equal_sizes(p)
-    np.testing.assert_allclose(balanced.sum(axis=1), 1)
-    np.testing.assert_allclose(balanced.mean(axis=0), 1 / 3, atol=1e-3)
-    hot = _with_equal_sizes(np.eye(3)[[0, 0, 1]])
-    np.testing.assert_allclose(hot, np.eye(3)[[0, 0, 1]])
+    fitted = _with_sizes(p, np.array(sizes))
+    np.testing.assert_allclose(fitted.sum(axis=1), 1)
+    np.testing.assert_allclose(fitted.mean(axis=0), sizes, atol=1e-3)
+
+
+def test_sizes_leave_labels_alone():
+    hot = np.eye(3)[[0, 0, 1]]
+    np.testing.assert_allclose(_with_sizes(hot, np.full(3, 1 / 3)), hot)
 
 
 def test_new_classes_take_the_clusters_that_labels_leave():
@@ -78,7 +121,16 @@ def test_new_classes_take_the_clusters_that_labels_leave():
 
 
 @pytest.mark.parametrize(
-    "params", [{"C": 0}, {"spreading": 1.0}, {"sharpening": 0}, {"cluster_weight": "much"}]
+    "params",
+    [
+        {"C": 0},
+        {"spreading": 1.0},
+        {"sharpening": 0},
+        {"cluster_weight": "much"},
+        {"n_rounds": 0},
+        {"n_hidden": 0},
+        {"n_steps": 0},
+    ],
 )
 def test_wrong_parameters_are_refused(found, params):
     [name] = params
