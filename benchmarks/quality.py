@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py                      the quick tier: at most 40 minutes on 2 cores
     python benchmarks/quality.py --tier full          every set whole, 5 seeds: days
+    python benchmarks/quality.py --tier full --seeds 2     the first two seeds only
     python benchmarks/quality.py --report             only the table and the plot, from what was run
     python benchmarks/quality.py --methods skscan --again     those cells once more
 
@@ -48,6 +49,8 @@ def main() -> None:
     tier = TIERS[options.tier]
     if not options.report:
         cells = list(tier.cells(options.methods or METHODS, options.sets or PROBLEMS))
+        if options.seeds is not None:
+            cells = [cell for cell in cells if cell.seed < options.seeds]
         if not options.again:
             cells = open_cells(cells, results, options.retry)
         there = available({cell.problem for cell in cells})
@@ -80,6 +83,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tier", choices=["quick", "full"], default="quick")
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help="only these")
     parser.add_argument("--sets", nargs="+", metavar="SET", help="only these")
+    parser.add_argument("--seeds", type=positive, help="at most so many seeds")
     parser.add_argument("--report", action="store_true", help="run nothing, only write the report")
     parser.add_argument("--again", action="store_true", help="also what was run before")
     parser.add_argument("--retry", action="store_true", help="also what failed before")
@@ -89,6 +93,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="for the whole run")
     parser.add_argument("--results", type=Path, help="file of results; the report lies beside it")
     return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    """Read a number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
 
 
 def check_names(argument: str, names: list[str] | None, known: dict[str, object]) -> None:

@@ -94,8 +94,9 @@ def write_page(path: Path, sizes: list[Size], n_clusters: int, n_heads: int, n_l
         f"# A million samples in {n_clusters:,} classes",
         "",
         f"Generated features ({N_FEATURES} each, float32, on disk) in {n_clusters:,} classes of "
-        f"two modes each in {n_latent} latent dimensions, with noise; {n_heads} heads; written by "
-        f"`benchmarks/million.py --latent {n_latent}` on {os.cpu_count()} cores of {_processor()}. "
+        f"two modes each in {n_latent} latent dimensions, with noise; {n_heads} heads, "
+        f"without the third stage; written by `benchmarks/million.py --latent {n_latent}` on "
+        f"{os.cpu_count()} cores of {_processor()}. "
         "Wall seconds depend on what else ran; those of the processors add up all cores, and "
         "depend on it less. A run that is killed goes on where it was: of each "
         "stage the run that finished it counts, and what others had spent on it before is in no "

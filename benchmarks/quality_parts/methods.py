@@ -17,13 +17,19 @@ OURS = "skscan"
 
 
 def skscan_clusterer(task: Task, **trainer: Any) -> Outcome:
-    """Run SCANClusterer with its defaults, or with a ClusterTrainer of these parameters."""
-    from skscan import ClusterTrainer, SCANClusterer
+    """Run SCANClusterer with its defaults, or as a method of others with these parameters.
 
-    cluster_trainer = ClusterTrainer(**trainer) if trainer else None
-    clusterer = SCANClusterer(
-        task.n_clusters, cluster_trainer=cluster_trainer, random_state=task.seed
-    ).fit(task.X)
+    The third stage of the latter is the paper's, not our own.
+    """
+    from skscan import ClusterTrainer, SCANClusterer, SelfLabelTrainer
+
+    stages: dict[str, Any] = {}
+    if trainer:
+        stages = {
+            "cluster_trainer": ClusterTrainer(**trainer),
+            "self_label_trainer": SelfLabelTrainer(),
+        }
+    clusterer = SCANClusterer(task.n_clusters, **stages, random_state=task.seed).fit(task.X)
 
     def pool() -> list[np.ndarray]:
         from pool import labels_of_heads
@@ -183,7 +189,8 @@ METHODS: dict[str, Method] = {
             batch_size=128,
             selection="scan_loss",
         ),
-        "ten linear heads from random starts, balanced prior, 50 passes, the lowest loss is kept",
+        "ten linear heads from random starts, balanced prior, 50 passes, the lowest loss is kept; "
+        "then the paper's self-labelling on frozen features, guarded",
         prepare=prepare_skscan,
         package="skscan",
     ),
