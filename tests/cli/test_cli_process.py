@@ -96,16 +96,31 @@ def test_non_utf8_names_reach_a_pipe_as_they_are(digits_folder, results):
 @pytest.mark.parametrize(
     ("stage", "options"),
     [
-        ("extraction", ["--backbone", "efficientnet_lite0", "--image-size", "512", "--jobs", "2"]),
-        ("clustering", ["--backbone", "pixels", "--effort", "best"]),
+        (
+            "extraction",
+            ["-k", "4", "--backbone", "efficientnet_lite0", "--image-size", "512", "--jobs", "2"],
+        ),
+        # So many clusters that no machine is past this stage when it is interrupted.
+        ("clustering", ["-k", "100", "--backbone", "pixels", "--effort", "best"]),
     ],
 )
 @pytest.mark.parametrize("whole_group", [False, True])
 def test_ctrl_c_ends_within_a_second(shared_digits, tmp_path, stage, options, whole_group):
-    out = tmp_path / "out"
-    process = start(
-        ["cluster", shared_digits, "-k", "4", "-o", out, *options], start_new_session=True
-    )
+    command = ["cluster", shared_digits, "-o", tmp_path / "out", *options]
+    for _ in range(3):  # a busy machine may stop for longer than that
+        exit_code, seconds, said = interrupt(command, stage, whole_group)
+        assert exit_code == 130, said
+        assert "interrupted: No results were written." in said
+        assert "Traceback" not in said
+        assert "KeyboardInterrupt" not in said
+        if seconds < 1.0:
+            return
+    raise AssertionError(f"three times not within a second, at last {seconds:.1f}")
+
+
+def interrupt(command, stage, whole_group):
+    """Interrupt a command in a stage; return exit code, seconds that it took, and its stderr."""
+    process = start(command, start_new_session=True)
     # Progress bars end in a carriage return, so lines are not waited for.
     seen = b""
     while f"{stage} ".encode() not in seen:
@@ -120,12 +135,7 @@ def test_ctrl_c_ends_within_a_second(shared_digits, tmp_path, stage, options, wh
     interrupted_at = time.perf_counter()
     exit_code = process.wait(timeout=20)
     seconds = time.perf_counter() - interrupted_at
-    said = (seen + process.stderr.read()).decode()
-    assert exit_code == 130, said
-    assert seconds < 1.0
-    assert "interrupted: No results were written." in said
-    assert "Traceback" not in said
-    assert "KeyboardInterrupt" not in said
+    return exit_code, seconds, (seen + process.stderr.read()).decode()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -110,12 +109,10 @@ def test_json_is_one_object_with_ours_beside_the_papers(reproduced):
 
 def test_the_same_command_again_only_prints(skscan, cifar, reproduced):
     out, _ = reproduced
-    begin = time.monotonic()
     cells = json.loads((out / "results.json").read_text())["cells"]
     run = skscan("reproduce", "cifar10", "--data", cifar, "-o", out, *SMALL)
     assert run.exit_code == 0, run.stderr
     assert json.loads((out / "results.json").read_text())["cells"] == cells
-    assert time.monotonic() - begin < max(1, cells["pretext"]["seconds"])
     assert "..." not in run.stderr  # no stage began
     lines = [" ".join(line.split()) for line in run.stdout.splitlines()]
     assert lines[0] == "CIFAR-10 (sound), test split, per cent"

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing
 from http.client import HTTPConnection
 
@@ -123,10 +122,8 @@ def test_the_command_serves_until_it_is_interrupted(results, document, tmp_path)
         assert ask(address, "PUT", f"/{token}/decisions", sent)[0] == 200
         assert ask(address, "GET", "/decisions")[0] == 403
         process.send_signal(signal.SIGINT)
-        started = time.monotonic()
         rest, remarks = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert time.monotonic() - started < 2
     assert rest == ""
     assert "refused (403): GET /…: the token in the address is missing" in remarks
     assert "The page has ended; decisions are in" in remarks
