@@ -15,6 +15,7 @@ from skscan.graph import symmetric_affinity
 from skscan.networks.heads import Heads
 
 __all__ = [
+    "EVEN_SIZES",
     "ScanLossValues",
     "boundary_sparseness",
     "criteria_of_heads",

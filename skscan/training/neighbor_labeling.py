@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skscan._blocks import MAX_ENTRIES, root_mean_square, row_blocks
 from skscan._progress import progress
 from skscan._threads import limit_threads, suitable_n_jobs
 from skscan.graph import neighbor_table, shared_neighbor_affinity
 from skscan.networks.heads import Heads
+from skscan.selection import EVEN_SIZES, size_evenness
 from skscan.training.results import SelfLabelResult
 from skscan.training.soft_labels import sharpened
 
@@ -23,6 +24,10 @@ __all__ = ["NeighborLabelTrainer", "neighbor_label_batch_size"]
 
 BATCH_SIZE = 512
 SAMPLES_PER_CLUSTER = 4
+
+WALK_LENGTH = 5
+UNEVEN_WALK_LENGTH = 10
+"""Where clusters differ in size; more steps gain nothing where they do not."""
 
 KEPT_CLUSTERS = 16
 """Of each sample, the most probable ones, where all would take more than `MAX_ENTRIES` values."""
@@ -52,8 +57,10 @@ class NeighborLabelTrainer(BaseEstimator):
     ----------
     n_rounds : int, default=3
         How often labels are renewed.
-    walk_length : int, default=5
-        Steps of the walks that labels are averaged over.
+    walk_length : int or "auto", default="auto"
+        Steps of the walks that labels are averaged over. ``"auto"`` is 10 where the head's clusters
+        differ in size, which gains more there, and 5 where they do not, or P has more than 2^24
+        values.
     sharpening : float, default=4.0
         Labels are raised to this power and normalised; 1 leaves them as they are.
     n_steps : int, default=50
@@ -78,7 +85,7 @@ class NeighborLabelTrainer(BaseEstimator):
 
     _parameter_constraints: dict = {
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
-        "walk_length": [Interval(Integral, 1, None, closed="left")],
+        "walk_length": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "sharpening": [Interval(Real, 0, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -88,7 +95,7 @@ class NeighborLabelTrainer(BaseEstimator):
         self,
         *,
         n_rounds: int = 3,
-        walk_length: int = 5,
+        walk_length: int | str = "auto",
         sharpening: float = 4.0,
         n_steps: int = 50,
         learning_rate: float = 0.003,
@@ -162,10 +169,11 @@ class NeighborLabelTrainer(BaseEstimator):
         adam = Adam(batched.parameters, self.learning_rate, self.n_rounds * self.n_steps)
         kept, clusters, history = earlier, earlier.predict(features), []
         used = np.unique(clusters)
+        length = self._length_of_walks(clusters, earlier.n_clusters)
         for round_ in progress(
             range(self.n_rounds), desc="self-labeling", unit="round", verbose=verbose
         ):
-            labels = predictions_after_walks(kept, features, walk, self.walk_length)
+            labels = predictions_after_walks(kept, features, walk, length)
             loss = self._learn(batched, adam, features, scale, labels, generator)
             later = batched.to_numpy().for_scale(scale)
             found = later.predict(features)
@@ -178,6 +186,14 @@ class NeighborLabelTrainer(BaseEstimator):
                 return SelfLabelResult(kept, history, round_ > 0, reason)
             kept, clusters = later, found
         return SelfLabelResult(kept, history, True, "the labels of neighbors were learned")
+
+    def _length_of_walks(self, clusters: NDArray[np.integer], n_clusters: int) -> int:
+        if not isinstance(self.walk_length, str):
+            return self.walk_length
+        uneven = size_evenness(clusters, n_clusters) < EVEN_SIZES
+        if uneven and len(clusters) * n_clusters <= MAX_ENTRIES:
+            return UNEVEN_WALK_LENGTH
+        return WALK_LENGTH
 
     def _learn(
         self,

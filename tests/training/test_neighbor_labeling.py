@@ -73,6 +73,29 @@ def test_labels_are_the_mean_at_the_end_of_walks(length):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("smallest", "length"), [(170, 5), (10, 10)])
+def test_walks_are_longer_where_clusters_differ_in_size(clustered_digits, smallest, length):
+    features, _, heads, _ = clustered_digits
+    clusters = heads.predict(features)
+    sizes = np.linspace(170, smallest, 10).astype(int)
+    kept = np.concatenate([np.flatnonzero(clusters == c)[:n] for c, n in enumerate(sizes)])
+    graph = NeighborMiner(20).fit_transform(features[kept])
+    some = features[kept], graph, heads, None
+    found = train(some).heads.weights
+    np.testing.assert_array_equal(found, train(some, walk_length=length).heads.weights)
+    assert not np.array_equal(found, train(some, walk_length=15 - length).heads.weights)
+
+
+def test_walks_stay_short_with_many_values(clustered_digits, monkeypatch):
+    features, _, heads, _ = clustered_digits
+    clusters = heads.predict(features)
+    kept = np.flatnonzero((clusters > 0) | (np.arange(len(clusters)) % 20 == 0))
+    some = features[kept], NeighborMiner(20).fit_transform(features[kept]), heads, None
+    monkeypatch.setattr(neighbor_labeling, "MAX_ENTRIES", 10)
+    found = train(some).heads.weights
+    np.testing.assert_array_equal(found, train(some, walk_length=5).heads.weights)
+
+
 def test_with_many_values_the_most_probable_clusters_are_kept(monkeypatch):
     rng = np.random.RandomState(0)
     walk = random_walks(50, rng)
@@ -91,9 +114,9 @@ def test_with_many_values_the_most_probable_clusters_are_kept(monkeypatch):
 
 
 def test_sparse_labels_train_as_dense_ones_do(clustered_digits, monkeypatch):
-    dense = train(clustered_digits)
+    dense = train(clustered_digits, walk_length=5)
     monkeypatch.setattr(neighbor_labeling, "MAX_ENTRIES", 10_000)
-    found = train(clustered_digits)
+    found = train(clustered_digits, walk_length=5)
     np.testing.assert_allclose(found.heads.weights, dense.heads.weights, rtol=1e-3, atol=1e-4)
 
 
@@ -128,6 +151,7 @@ def test_the_seed_decides_the_result(clustered_digits):
     [
         ("n_rounds", 0),
         ("walk_length", 1.5),
+        ("walk_length", "long"),
         ("sharpening", 0.0),
         ("n_steps", 0),
         ("learning_rate", -1.0),
