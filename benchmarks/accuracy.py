@@ -6,8 +6,10 @@
 All methods get the same features: those of the embedded backbone, which was trained on ImageNet
 with labels (STL-10's images come from ImageNet), or pixels where the name of the set says so. The
 probe is a logistic regression that sees the labels of four fifths and is scored on the rest. Macro
-is the mean over classes of the accuracy within each. The gap is the accuracy of the best head of
-the pool, which takes labels to know, less that of the head that was picked.
+is the mean over classes of the accuracy within each. "Two stages" is the accuracy of the head that
+was picked, before the third stage trains it further. The gap is the accuracy of the best head of
+the pool, which takes labels to know, less that of skscan; only the picked head went through the
+third stage, and it counts among the pool both before and after.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ COLUMNS = [
     "skscan, mean",
     "worst seed",
     "macro",
+    "two stages",
     "gap",
     "k-means, 10 starts",
     "macro",
@@ -44,10 +47,10 @@ COLUMNS = [
 ]
 
 
-def best_of_pool(clusterer: SCANClusterer, X: np.ndarray, y: np.ndarray) -> float:
-    """Return the accuracy of the best of all heads that were trained."""
+def accuracies_of_heads(clusterer: SCANClusterer, X: np.ndarray, y: np.ndarray) -> list[float]:
+    """Score each head that was trained, the one of the third stage last."""
     pool = labels_of_heads(clusterer, clusterer.transform(X))
-    return max(clustering_accuracy(y, labels) for labels in pool)
+    return [clustering_accuracy(y, labels) for labels in pool]
 
 
 def measure(name: str, n_seeds: int, effort: str) -> dict:
@@ -56,14 +59,18 @@ def measure(name: str, n_seeds: int, effort: str) -> dict:
     n_clusters = len(np.unique(y))
     Z = FeatureScaler().fit_transform(X)
     row = {"set": name, "n_samples": len(y), "n_clusters": n_clusters}
-    row |= {"skscan": [], "macro": [], "best": [], "seconds": [], "kmeans": [], "kmeans_macro": []}
+    measured = ("skscan", "macro", "two_stages", "best", "seconds", "kmeans", "kmeans_macro")
+    row |= {measure: [] for measure in measured}
     for seed in range(n_seeds):
         start = time.perf_counter()
         clusterer = SCANClusterer(n_clusters, effort=effort, random_state=seed).fit(X)
         row["seconds"].append(time.perf_counter() - start)
         row["skscan"].append(clustering_accuracy(y, clusterer.labels_))
         row["macro"].append(macro_accuracy(y, clusterer.labels_))
-        row["best"].append(best_of_pool(clusterer, X, y))
+        of_heads = accuracies_of_heads(clusterer, X, y)
+        chosen = [head["chosen"] for head in clusterer.selection_report_].index(True)
+        row["two_stages"].append(of_heads[chosen])
+        row["best"].append(max(of_heads))
         labels = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(Z)
         row["kmeans"].append(clustering_accuracy(y, labels))
         row["kmeans_macro"].append(macro_accuracy(y, labels))
@@ -76,7 +83,8 @@ def measure(name: str, n_seeds: int, effort: str) -> dict:
 def line_of(row: dict) -> str:
     """Write a row as a line of the table."""
     picked = np.mean(row["skscan"])
-    figures = [picked, min(row["skscan"]), np.mean(row["macro"]), np.mean(row["best"]) - picked]
+    figures = [picked, min(row["skscan"]), np.mean(row["macro"]), np.mean(row["two_stages"])]
+    figures += [np.mean(row["best"]) - picked]
     figures += [np.mean(row["kmeans"]), np.mean(row["kmeans_macro"]), row["probe"]]
     cells = [row["set"], f"{row['n_samples']:,}", str(row["n_clusters"])]
     cells += [f"{figure:.3f}" for figure in figures] + [f"{np.median(row['seconds']):.1f}"]

@@ -96,11 +96,27 @@ def test_same_seed_gives_the_same_labels(few, small):
     np.testing.assert_array_equal(small.probabilities_, again.probabilities_)
 
 
-def test_labels_are_never_looked_at(few, small):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"n_clusters": "auto"},
+        {"effort": "best"},
+        {"cluster_trainer": ClusterTrainer(objective="temi", n_heads=2, n_epochs=2)},
+        {"cluster_trainer": ClusterTrainer(objective="turtle", n_heads=2, n_epochs=2)},
+        {"self_label_trainer": SelfLabelTrainer()},
+    ],
+    ids=["fast", "auto", "best", "temi", "turtle", "paper's third stage"],
+)
+def test_labels_are_never_looked_at(few, small, changed):
     X, y = few
+    model = clone(small).set_params(**changed)
+    without = clone(model).fit(X)
     for given in (y, np.random.RandomState(0).permutation(y)):
-        np.testing.assert_array_equal(clone(small).fit(X, given).labels_, small.labels_)
-    assert small.score(X, y) == small.score(X)
+        found = clone(model).fit(X, given)
+        np.testing.assert_array_equal(found.labels_, without.labels_)
+        np.testing.assert_array_equal(found.probabilities_, without.probabilities_)
+    assert without.score(X, y) == without.score(X)
 
 
 def test_order_of_rows_matters_no_more_than_the_seed(digits):

@@ -147,10 +147,10 @@ def _import_all(modules: tuple[str, ...]) -> None:
         import_module(module)
 
 
-def _objective(name: str) -> Method:
+def _objective(name: str, schedule: str) -> Method:
     return Method(
         partial(skscan_clusterer, objective=name),
-        f'ClusterTrainer(objective="{name}"), its defaults',
+        f'ClusterTrainer(objective="{name}"), its defaults: {schedule}',
         prepare=partial(prepare_skscan, name),
         package="skscan",
         cost="heavy",
@@ -259,8 +259,8 @@ METHODS: dict[str, Method] = {
         compiles=True,
         own_number=True,
     ),
-    "TEMI": _objective("temi"),
-    "TURTLE": _objective("turtle"),
+    "TEMI": _objective("temi", "a tenth of the paper's steps, at a higher rate"),
+    "TURTLE": _objective("turtle", "at most 600 steps for the paper's 6,000"),
     **{name: _clustpy(name) for name in ("DEC", "DCN", "IDEC", "DKM", "ACeDeC", "DipEncoder")},
     "N2D": Method(
         n2d,
