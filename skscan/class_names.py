@@ -110,22 +110,35 @@ def extend_names(names: NDArray, n_extra: int) -> NDArray:
     Returns
     -------
     names : ndarray of shape (n_classes + n_extra,)
-        After numbers the next integers, from at least 0 on; after strings ``"new 1"``, ``"new 2"``
-        and so on, without those that are there already.
+        After numbers the next integers, from at least 0 on, or where their type ends before, the
+        smallest that are free; after strings ``"new 1"``, ``"new 2"`` and so on, without those that
+        are there already.
     """
     if n_extra == 0:
         return names
-    if names.dtype.kind == "b":
+    if names.dtype.kind in "bmMc":
         raise ValueError(
-            "y holds booleans, beside which no further clusters can be named; give integers or "
-            "strings, or leave n_clusters at None."
+            f"y holds labels of type {names.dtype}, beside which no further clusters can be named; "
+            "give integers or strings, or leave n_clusters at None."
         )
     if names.dtype.kind in "iuf":
-        start = max(int(np.floor(names.max())) + 1, 0)
-        return np.concatenate([names, np.arange(start, start + n_extra).astype(names.dtype)])
+        return np.concatenate([names, _further_numbers(names, n_extra)])
     taken = set(names.tolist())
     free = (f"new {i}" for i in range(1, len(names) + n_extra + 1))
     extra = [name for name in free if name not in taken][:n_extra]
     if names.dtype.kind == "O":
         return np.array([*names.tolist(), *extra], dtype=object)
     return np.concatenate([names, np.array(extra)])
+
+
+def _further_numbers(names: NDArray, n_extra: int) -> NDArray:
+    """Return integers that are not among the names, in their type if it can hold them."""
+    is_float = names.dtype.kind == "f"
+    # beyond which a float no longer tells integers apart
+    largest = 2 ** (np.finfo(names.dtype).nmant + 1) if is_float else np.iinfo(names.dtype).max
+    first = max(int(np.floor(names.max())) + 1, 0)
+    if first + n_extra - 1 <= largest:
+        return np.arange(first, first + n_extra).astype(names.dtype)
+    taken = set(names.tolist())
+    free = [number for number in range(len(names) + n_extra) if number not in taken][:n_extra]
+    return np.array(free).astype(names.dtype if free[-1] <= largest else np.int64)

@@ -353,6 +353,7 @@ class SCANClassifier(ClassifierMixin, TrustMixin):
                 "-1 for unknown. Found input variables with inconsistent numbers of samples."
             )
         n_clusters = self._number_of_clusters(names)
+        classes = extend_names(names, n_clusters - len(names))
         constraints = Constraints.from_pairs(
             codes,
             check_pairs(must_link, "must_link", len(codes)),
@@ -390,7 +391,7 @@ class SCANClassifier(ClassifierMixin, TrustMixin):
         self.timings_ = {**clusterer.timings_, "labels": time.perf_counter() - start}
         announce(f"labels: {self.timings_['labels']:.1f} s", self.verbose)
 
-        self.classes_ = extend_names(names, n_clusters - len(names))
+        self.classes_ = classes
         self.heads_ = result.heads
         self.best_head_ = 0
         self.history_ = clusterer.history_ + [

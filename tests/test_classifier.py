@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skscan
 from skscan import FeatureScaler, LabelTrainer, SCANClassifier, SCANClusterer
-from skscan.class_names import encode_labels
+from skscan.class_names import encode_labels, extend_names
 from skscan.exceptions import SkippedImagesWarning, SkscanWarning
 from skscan.metrics import clustering_accuracy
 
@@ -181,10 +181,30 @@ def test_more_clusters_than_labelled_classes(few):
     alone = fast(n_clusters=3).fit(X, np.where(given == 1, 8, -1))
     np.testing.assert_array_equal(alone.classes_, [8, 9, 10])
     assert (alone.labels_[y == 1] == 8).mean() > 0.9
-    with pytest.raises(ValueError, match="y holds booleans"):
+    with pytest.raises(ValueError, match="y holds labels of type bool, beside which"):
         fast(n_clusters=3).fit(X, y > 0)
+    with pytest.raises(ValueError, match=r"y holds labels of type datetime64\[D\], beside"):
+        fast(n_clusters=4).fit(X, y.astype("datetime64[D]"))
     with pytest.warns(SkscanWarning, match="n_clusters=2 is less than the 3 classes in y; 3 are"):
         assert len(fast(n_clusters=2).fit(X, given).classes_) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "extra"),
+    [
+        (np.array([0, 1, 254, 255], np.uint8), [2, 3]),
+        (np.array([124, 127], np.int8), [0, 1]),
+        (np.array([125, 126], np.int8), [0, 1]),
+        (np.array([0, 2**63 - 1]), [1, 2]),
+        (np.arange(256, dtype=np.uint8), [256, 257]),
+        (np.array([1.0, 2.0**53]), [0.0, 2.0]),
+        (np.array([-5, -3]), [0, 1]),
+        (np.array([1.5, 2.5]), [3.0, 4.0]),
+    ],
+)
+def test_numbers_of_further_clusters_are_not_taken(names, extra):
+    extended = extend_names(names, 2)
+    assert extended.tolist() == [*names.tolist(), *extra]
 
 
 def test_pairs_are_obeyed(few):

@@ -85,13 +85,22 @@ def scores(classes: Sequence[str], clusters: "Sequence[int] | np.ndarray") -> di
 
 
 def _classes_from_table(table: Path, paths: list[str]) -> list[str | None]:
-    """Return the label of each path, None where the table has none.
+    """Return the label of each path, None where the table has none or a blank one.
 
     A path of the table that is nothing but a file name stands for the image of that name.
     """
     if not table.is_file():
         raise WrongUse(f"no such file: --labels {table}")
-    label_of = {row["path"]: row["label"] for row in read_table(table, ["path", "label"])}
+    label_of: dict[str, str] = {}
+    for row in read_table(table, ["path", "label"]):
+        path, label = row["path"], row["label"]
+        if not label.strip():
+            continue
+        if label_of.setdefault(path, label) != label:
+            raise CommandFailed(
+                f"{table}: {path!r} has two labels, {label_of[path]!r} and {label!r}; an image is "
+                "of one class"
+            )
     names = [PurePath(path).name for path in paths]
     count = Counter(names)
     ambiguous = next((name for name in label_of if count[name] > 1 and name not in paths), None)

@@ -79,7 +79,10 @@ def jobs(text: str) -> int:
     """Parse a number of workers: -1, or at least 1."""
     if text.strip() == "-1":
         return -1
-    return whole_number(1)(text)
+    try:
+        return whole_number(1)(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"{error.message}, or -1 for each core") from None
 
 
 def place(text: str) -> Path:

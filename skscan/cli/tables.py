@@ -115,13 +115,12 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
+            header = list(reader.fieldnames or ())
     except csv.Error as error:
         raise CommandFailed(f"{path} is not a CSV file: {error}") from error
-    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    missing = [name for name in columns if name not in header]
     if missing:
-        raise CommandFailed(
-            f"{path} has no column {missing[0]!r}; its columns are {list(reader.fieldnames or ())}"
-        )
+        raise CommandFailed(f"{path} has no column {missing[0]!r}; its columns are {header}")
     if any(row[name] is None for row in rows for name in columns):
         raise CommandFailed(f"{path} is cut off: a row has fewer columns than its header")
     return rows

@@ -257,7 +257,8 @@ class ClusterTrainer(BaseEstimator):
         if not numbers or shares.min() <= 0 or not np.isfinite(shares).all():
             raise ValueError(
                 f"class_prior={self.class_prior!r} must be one of {', '.join(CLASS_PRIORS)}, or a "
-                f"positive share for each of the n_clusters={n_clusters} clusters."
+                f"positive share for each of the n_clusters={n_clusters} clusters, a number that "
+                "has to be given then."
             )
 
 

@@ -54,9 +54,22 @@ def test_evaluate_by_file_names_of_some_images(skscan, results, tmp_path):
     assert printed["n_without_label"] == 150
 
 
+def test_evaluate_leaves_out_blank_labels(skscan, results, tmp_path):
+    rows = read_clusters(results)
+    given = [(row["path"], row["cluster"] if i < 50 else " ") for i, row in enumerate(rows)]
+    labels = write_labels(tmp_path / "truth.csv", given)
+    printed = json.loads(skscan("evaluate", results, "--labels", labels, "--json").stdout)
+    assert (printed["n_images"], printed["n_without_label"], printed["accuracy"]) == (50, 150, 1)
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("path,class\na.png,1\n", "label"), ("path,label\nother.png,1\n", "none of the images")],
+    [
+        ("", "has no column 'path'; its columns are []"),
+        ("path,class\na.png,1\n", "label"),
+        ("path,label\nother.png,1\n", "none of the images"),
+        ("path,label\na.png,1\na.png,2\n", "'a.png' has two labels, '1' and '2'"),
+    ],
 )
 def test_evaluate_with_a_table_that_does_not_fit(skscan, results, tmp_path, content, word):
     labels = tmp_path / "truth.csv"
