@@ -59,8 +59,8 @@ def measure(name: str, n_seeds: int, effort: str) -> dict:
     n_clusters = len(np.unique(y))
     Z = FeatureScaler().fit_transform(X)
     row = {"set": name, "n_samples": len(y), "n_clusters": n_clusters}
-    measured = ("skscan", "macro", "two_stages", "best", "seconds", "kmeans", "kmeans_macro")
-    row |= {measure: [] for measure in measured}
+    figures = ("skscan", "macro", "two_stages", "best", "seconds", "kmeans", "kmeans_macro")
+    row |= {figure: [] for figure in figures}
     for seed in range(n_seeds):
         start = time.perf_counter()
         clusterer = SCANClusterer(n_clusters, effort=effort, random_state=seed).fit(X)

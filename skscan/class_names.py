@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -123,9 +124,7 @@ def extend_names(names: NDArray, n_extra: int) -> NDArray:
         )
     if names.dtype.kind in "iuf":
         return np.concatenate([names, _further_numbers(names, n_extra)])
-    taken = set(names.tolist())
-    free = (f"new {i}" for i in range(1, len(names) + n_extra + 1))
-    extra = [name for name in free if name not in taken][:n_extra]
+    extra = _first_free((f"new {i}" for i in count(1)), names, n_extra)
     if names.dtype.kind == "O":
         return np.array([*names.tolist(), *extra], dtype=object)
     return np.concatenate([names, np.array(extra)])
@@ -139,6 +138,11 @@ def _further_numbers(names: NDArray, n_extra: int) -> NDArray:
     first = max(int(np.floor(names.max())) + 1, 0)
     if first + n_extra - 1 <= largest:
         return np.arange(first, first + n_extra).astype(names.dtype)
-    taken = set(names.tolist())
-    free = [number for number in range(len(names) + n_extra) if number not in taken][:n_extra]
+    free = _first_free(count(), names, n_extra)
     return np.array(free).astype(names.dtype if free[-1] <= largest else np.int64)
+
+
+def _first_free(candidates: Iterator[Any], names: NDArray, n: int) -> list[Any]:
+    """Return the first n candidates that are not among the names."""
+    taken = set(names.tolist())
+    return list(islice((each for each in candidates if each not in taken), n))

@@ -67,22 +67,20 @@ def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], in
 
 def n_clusters(text: str) -> int | str:
     """Parse a number of clusters, or "auto"."""
-    if text.strip() == AUTO:
-        return AUTO
-    try:
-        return whole_number(1)(text)
-    except typer.BadParameter as error:
-        raise typer.BadParameter(f"{error.message}, or '{AUTO}'") from None
+    return AUTO if text.strip() == AUTO else _at_least_one(text, f"'{AUTO}'")
 
 
 def jobs(text: str) -> int:
     """Parse a number of workers: -1, or at least 1."""
-    if text.strip() == "-1":
-        return -1
+    return -1 if text.strip() == "-1" else _at_least_one(text, "-1 for each core")
+
+
+def _at_least_one(text: str, other: str) -> int:
+    """Parse a number of at least 1; an error says what other value is taken."""
     try:
         return whole_number(1)(text)
     except typer.BadParameter as error:
-        raise typer.BadParameter(f"{error.message}, or -1 for each core") from None
+        raise typer.BadParameter(f"{error.message}, or {other}") from None
 
 
 def place(text: str) -> Path:
